@@ -1,0 +1,1 @@
+"""The `punctual` command: the only place that knows every other package."""

@@ -1,0 +1,148 @@
+"""A feature repo as punctual sees it: layout, problem, raw source and SQL. Feast is opened elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from core.clock import Clock, ReplayClock, SystemClock
+from core.errors import ConfigError, SourceError
+from core.files import digest_of
+from core.layout import Layout
+from core.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPINE = "spine"
+_LOOKBACK = re.compile(r"^--\s*lookback:\s*(\w+)\s+(.+?)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One SQL file: a single SELECT over the raw tables.
+
+    Attributes
+    ----------
+    name : str
+        The feature view's name, or ``spine``.
+    text : str
+        The SELECT.
+    lookback : mapping of str to str
+        Raw table -> SQL interval of history that a window's rows need (``-- lookback: arrivals 30 days``).
+    """
+
+    name: str
+    text: str
+    lookback: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """A content hash of the query."""
+        return digest_of(self.text)
+
+
+@dataclass(frozen=True)
+class FeatureRepo:
+    """One feature repo folder, opened with :meth:`load`."""
+
+    layout: Layout
+    problem: Problem
+
+    @classmethod
+    def load(cls, path: Path) -> FeatureRepo:
+        """Open a feature repo.
+
+        Raises
+        ------
+        ConfigError
+            When the folder or a file of the contract is missing or wrong.
+        """
+        if not (path / "feature_store.yaml").is_file():
+            raise ConfigError(
+                f"{path} is not a feature repo: it has no feature_store.yaml.",
+                hint="Set PUNCTUAL_FEATURE_REPO to the folder that holds it.",
+            )
+        layout = Layout(path)
+        return cls(layout, Problem.load(layout.repo / "problem.yaml"))
+
+    @property
+    def clock(self) -> Clock:
+        """The clock this problem lives on."""
+        return ReplayClock(self.layout.raw) if self.problem.data.clock == "replay" else SystemClock()
+
+    @cached_property
+    def _source(self) -> ModuleType:
+        path = self.layout.repo / "source.py"
+        if not path.is_file():
+            raise ConfigError(f"There is no {path}.", hint="docs/feature-repo.md explains what it must hold.")
+        spec = importlib.util.spec_from_file_location(f"punctual_source_{digest_of(str(path))}", path)
+        if spec is None or spec.loader is None:  # cannot happen for a .py file; tells mypy so
+            raise SourceError(f"{path} cannot be imported.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise SourceError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        for name in ("SCHEMAS", "fetch"):
+            if not hasattr(module, name):
+                raise ConfigError(
+                    f"{path} defines no {name}.", hint="docs/feature-repo.md explains the contract."
+                )
+        return module
+
+    @property
+    def schemas(self) -> dict[str, Any]:
+        """Raw table name -> pandera ``DataFrameSchema``, as ``source.py`` declares them."""
+        return dict(self._source.SCHEMAS)
+
+    def fetch(self, since: datetime, until: datetime) -> dict[str, pd.DataFrame]:
+        """Call the repo's own ``fetch(since, until)`` and check that it returns the declared tables.
+
+        Raises
+        ------
+        SourceError
+            When it fails, or returns tables other than those declared in ``SCHEMAS``.
+        """
+        try:
+            tables = self._source.fetch(since, until)
+        except Exception as error:
+            raise SourceError(
+                f"source.py failed for {since:%Y-%m-%d %H:%M} .. {until:%Y-%m-%d %H:%M}: "
+                f"{type(error).__name__}: {error}",
+                hint="Nothing was written. Mend the source or try again later.",
+            ) from error
+        if set(tables) != set(self.schemas):
+            raise SourceError(
+                f"source.py returned the tables {sorted(tables)}, but declares {sorted(self.schemas)}.",
+                hint="fetch() must return every table of SCHEMAS, empty ones too.",
+            )
+        return dict(tables)
+
+    @cached_property
+    def queries(self) -> dict[str, Query]:
+        """Every SQL file of the repo by name, the spine included."""
+        folder = self.layout.repo / "sql"
+        queries = {p.stem: _query(p) for p in sorted(folder.glob("*.sql"))}
+        if SPINE not in queries:
+            raise ConfigError(f"There is no {folder / 'spine.sql'}.", hint="docs/feature-repo.md shows one.")
+        return queries
+
+    @property
+    def spine(self) -> Query:
+        """The query that gives the training rows."""
+        return self.queries[SPINE]
+
+
+def _query(path: Path) -> Query:
+    text = path.read_text(encoding="utf-8").strip().rstrip(";")
+    return Query(path.stem, text, dict(_LOOKBACK.findall(text)))

@@ -1,0 +1,1 @@
+"""Raw windows in, checked rows and feature rows out, online store filled."""

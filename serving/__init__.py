@@ -1,0 +1,1 @@
+"""From an entity id to a prediction, in one process."""

@@ -1,0 +1,1 @@
+"""From a spine to a registered model."""
