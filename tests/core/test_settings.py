@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from core import errors
+from core.errors import ConfigError, PunctualError, UnknownEntity
+from core.settings import Settings, get_settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_setting_is_documented():
+    table = (DOCS / "settings.md").read_text()
+    for name, field in Settings.model_fields.items():
+        row = next((line for line in table.splitlines() if f"`PUNCTUAL_{name.upper()}`" in line), None)
+        assert row, f"docs/settings.md does not list PUNCTUAL_{name.upper()}"
+        assert field.description in row
+        assert ("none" if field.default is None else f"`{field.default}`") in row
+
+
+def test_every_field_of_problem_yaml_is_documented():
+    from core.problem import Problem
+
+    page = (DOCS / "feature-repo.md").read_text()
+
+    def fields(model, prefix=""):
+        for name, field in model.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                yield from fields(field.annotation, f"{prefix}{name}.")
+            else:
+                yield prefix + name
+
+    missing = [name for name in fields(Problem) if f"`{name}`" not in page]
+    assert not missing, f"docs/feature-repo.md does not explain {missing}"
+
+
+def test_a_wrong_value_names_the_variable(monkeypatch):
+    monkeypatch.setenv("PUNCTUAL_PORT", "eighty")
+    get_settings.cache_clear()
+    with pytest.raises(ConfigError, match="PUNCTUAL_PORT='eighty'"):
+        get_settings()
+    get_settings.cache_clear()
+
+
+def test_problem_details():
+    error = UnknownEntity("No flight 'x'.", hint="Look for it in the schedule.", entity=3)
+    assert error.problem() == {
+        "type": "urn:punctual:problem:unknown-entity",
+        "title": "Unknown entity",
+        "status": 404,
+        "detail": "No flight 'x'. Look for it in the schedule.",
+        "entity": 3,
+    }
+
+
+def test_the_tree_in_the_docstring_is_the_tree():
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, PunctualError)]
+    assert all(c.__name__ in errors.__doc__ for c in classes)
