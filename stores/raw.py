@@ -1,0 +1,93 @@
+"""The checked raw tables as DuckDB sees them: one view a table, the newest arrival of a key wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from core.windows import list_windows
+from stores.sql import moment, quote, text
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from core.repo import FeatureRepo
+    from core.windows import Window
+
+_TYPES = {"int64": "BIGINT", "int32": "INTEGER", "float64": "DOUBLE", "float32": "FLOAT", "bool": "BOOLEAN"}
+
+
+def known_at(schema: Any) -> str:
+    """Return the column that says when a row of this raw table became known."""
+    return str((schema.metadata or {}).get("known_at", "known_at"))
+
+
+def key_of(schema: Any) -> list[str]:
+    """Return the key columns of a raw table (``unique=`` of its schema); empty where it has none."""
+    unique = schema.unique or []
+    return [unique] if isinstance(unique, str) else list(unique)
+
+
+def register_raw(
+    con: duckdb.DuckDBPyConnection,
+    repo: FeatureRepo,
+    *,
+    windows: list[Window] | None = None,
+    history_from: Mapping[str, datetime] | None = None,
+    known_before: datetime | None = None,
+) -> None:
+    """Create one view per raw table over the validated windows.
+
+    Parameters
+    ----------
+    con : duckdb connection
+        Gets a view named like each table.
+    repo : FeatureRepo
+        Whose ``data/valid`` to read and whose schemas to follow.
+    windows : list of Window, optional
+        The windows that have arrived; default: all that are validated.
+    history_from : mapping of str to datetime, optional
+        Table -> oldest ``known_at`` (inclusive, UTC) to read; tables not named are read whole.
+    known_before : datetime, optional
+        Cut every table here: only rows with ``known_at`` strictly before it exist.
+    """
+    arrived = list_windows(repo.layout.valid) if windows is None else windows
+    for table, schema in repo.schemas.items():
+        column, key = quote(known_at(schema)), key_of(schema)
+        conditions = []
+        if history_from and table in history_from:
+            conditions.append(f"{column} >= {moment(history_from[table])}")
+        if known_before is not None:
+            conditions.append(f"{column} < {moment(known_before)}")
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        latest = ""
+        if key and len(arrived) > 1:
+            # A key that arrives again is a correction: the newest arrival counts, at its own time.
+            names = ", ".join(map(quote, key))
+            latest = f"QUALIFY row_number() OVER (PARTITION BY {names} ORDER BY __arrival DESC) = 1"
+        con.execute(
+            f"CREATE OR REPLACE VIEW {quote(table)} AS SELECT * EXCLUDE (__arrival) FROM "
+            f"(SELECT * FROM ({_select(repo, table, schema, arrived)}) {where} {latest})"
+        )
+
+
+def _select(repo: FeatureRepo, table: str, schema: Any, arrived: list[Window]) -> str:
+    files = [repo.layout.valid / w.id / f"{table}.parquet" for w in arrived]
+    files = [f for f in files if f.is_file()]
+    if files:
+        names = ", ".join(map(text, files))
+        return (
+            f"SELECT * EXCLUDE (filename), filename AS __arrival "
+            f"FROM read_parquet([{names}], union_by_name = true, filename = true)"
+        )
+    columns = ", ".join(
+        f"CAST(NULL AS {_sql_type(str(column.dtype))}) AS {quote(name)}" for name, column in schema.columns.items()
+    )
+    return f"SELECT {columns}, '' AS __arrival WHERE false"
+
+
+def _sql_type(dtype: str) -> str:
+    if dtype.startswith("datetime64"):
+        return "TIMESTAMPTZ" if "," in dtype else "TIMESTAMP"
+    return _TYPES.get(dtype.lower(), "VARCHAR")

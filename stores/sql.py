@@ -1,0 +1,54 @@
+"""DuckDB connections and the little SQL that everyone needs: quoting, literals, bounded memory, UTC."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from core.settings import get_settings
+
+
+def quote(name: str) -> str:
+    """Return ``name`` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str | Path) -> str:
+    """Return ``value`` as a quoted SQL string."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def moment(value: datetime) -> str:
+    """Return a timezone-aware moment as a SQL ``TIMESTAMPTZ`` literal, microseconds kept."""
+    return f"TIMESTAMPTZ '{value.astimezone(UTC).isoformat(sep=' ')}'"
+
+
+def connect(
+    *, memory: str | None = None, threads: int | None = None, temporary: Path | str | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory DuckDB that thinks in UTC and spills to disk rather than grow.
+
+    Parameters
+    ----------
+    memory : str, optional
+        Memory limit such as ``"2GB"``; default: ``PUNCTUAL_DUCKDB_MEMORY``.
+    threads : int, optional
+        Worker threads; default: ``PUNCTUAL_DUCKDB_THREADS``.
+    temporary : path, optional
+        Folder for spilled data; default: the system's.
+    """
+    settings = get_settings()
+    con = duckdb.connect(
+        config={
+            "memory_limit": memory or settings.duckdb_memory,
+            "threads": threads or settings.duckdb_threads,
+            "temp_directory": str(temporary or Path(tempfile.gettempdir()) / "punctual-duckdb"),
+            "autoinstall_known_extensions": False,  # nothing is downloaded behind the user's back
+            "preserve_insertion_order": True,
+        }
+    )
+    con.execute("SET TimeZone = 'UTC'")
+    return con
