@@ -1,0 +1,274 @@
+"""Online reads for serving: Feast's rows in Redis, in one round trip, with their age checked against a promise.
+
+Feast's own online read ignores ttl: a value of 20 minutes ago comes back as PRESENT from a view whose ttl is one
+second. Here each view states how fresh it promises to be and what to do when it is not (:class:`stores.plan.Promise`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from core.errors import InvalidRequest, StaleFeatures
+from stores.codec import decode, decode_timestamp, from_microseconds, to_microseconds
+from stores.plan import DUMMY_KEY, KeyGroup, ViewPlan, plan
+from stores.wire import AsyncWire, Wire
+
+if TYPE_CHECKING:
+    from feast import FeatureService, FeatureStore
+
+_MICROSECOND = timedelta(microseconds=1)
+_DUMMY = ("",)  # the value of a view without entities
+
+
+class Status(StrEnum):
+    """What became of one view's row."""
+
+    PRESENT = "present"
+    STALE = "stale"  # older than promised, served and flagged
+    EXPIRED = "expired"  # older than promised, treated as missing
+    FUTURE = "future"  # stamped later than now, treated as missing
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRows:
+    """Where the values of one view come from, row by row.
+
+    Attributes
+    ----------
+    status : list of Status, length n
+    event_us : list of (int or None), length n
+        Event time in microseconds since 1970 UTC; ``None`` where nothing is stored.
+    """
+
+    status: list[Status]
+    event_us: list[int | None]
+
+    @property
+    def event_timestamps(self) -> list[datetime | None]:
+        """When each row's fact became known (UTC); ``None`` where nothing is stored."""
+        return [None if us is None else from_microseconds(us) for us in self.event_us]
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineRows:
+    """The answer to a read of n rows.
+
+    Attributes
+    ----------
+    columns : dict of str to list, each of length n
+        Plain Python values by feature; ``None`` where missing. Moments are timezone-aware UTC.
+    views : dict of str to ViewRows
+        By view name (or alias).
+    now : datetime
+        The moment that ages refer to.
+    """
+
+    columns: dict[str, list[Any]]
+    views: dict[str, ViewRows]
+    now: datetime
+
+    def ages(self, view: str) -> list[timedelta | None]:
+        """Return how old each row of ``view`` is; ``None`` where nothing is stored."""
+        return [None if t is None else self.now - t for t in self.views[view].event_timestamps]
+
+    def stale(self, row: int) -> list[str]:
+        """Return the views whose values for ``row`` are older than promised, served or not."""
+        late = (Status.STALE, Status.EXPIRED)
+        return [name for name, view in self.views.items() if view.status[row] in late]
+
+
+class OnlineReader:
+    """Reads a fixed set of features, many times.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Any Feast store whose online store is Redis.
+    features : FeatureService or sequence of str
+        What to read: a feature service, or references ``<view>:<feature>``. On-demand views are passed over.
+    full_feature_names : bool
+        Name the columns ``<view>__<feature>``.
+
+    Raises
+    ------
+    ConfigError
+        When something is not registered or not online, or the online store is not Redis.
+
+    Examples
+    --------
+    >>> reader = OnlineReader(store, ["customer_payments:missed_30d"])  # doctest: +SKIP
+    >>> reader.read_sync([{"customer_id": 7}], now).columns  # doctest: +SKIP
+    {'missed_30d': [2]}
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        features: FeatureService | Sequence[str],
+        *,
+        full_feature_names: bool = False,
+    ) -> None:
+        self._groups = plan(store, features, full_feature_names=full_feature_names)
+        self._wire = Wire(store.config)
+        self._async_wire = AsyncWire(store.config)
+        self.join_keys = tuple(dict.fromkeys(key for group in self._groups for key in group.keys if key != DUMMY_KEY))
+        self.features = tuple(name for group in self._groups for view in group.views for name in view.features)
+        self.views = tuple(view.name for group in self._groups for view in group.views)
+
+    async def read(self, keys: Sequence[Mapping[str, Any]], now: datetime) -> OnlineRows:
+        """Read the rows of ``keys`` in one round trip.
+
+        Parameters
+        ----------
+        keys : sequence of mapping, length n
+            Join keys by name; others are passed over. Where a key of a view is absent or ``None``, that view's
+            values are missing. Equal keys are asked for once.
+        now : datetime
+            Timezone-aware; ages refer to it, and values stamped later do not exist yet.
+
+        Raises
+        ------
+        InvalidRequest
+            When a key has the wrong type.
+        StaleFeatures
+            When a view with the policy ``refuse`` is older than it promises.
+        StoreUnavailable
+            When Redis does not answer.
+        """
+        request = [_Lookup(group, keys) for group in self._groups]
+        replies = await self._async_wire.exchange(*_payload(request)) if _asks(request) else []
+        return _rows(request, replies, len(keys), now)
+
+    def read_sync(self, keys: Sequence[Mapping[str, Any]], now: datetime) -> OnlineRows:
+        """Do the same as :meth:`read` for code that does not run in an event loop."""
+        request = [_Lookup(group, keys) for group in self._groups]
+        replies = self._wire.exchange(*_payload(request)) if _asks(request) else []
+        return _rows(request, replies, len(keys), now)
+
+    async def warm(self) -> None:
+        """Open the connection, so that the first request does not pay for it.
+
+        Raises
+        ------
+        StoreUnavailable
+            When Redis does not answer.
+        """
+        await self._async_wire.exchange(b"*1\r\n$4\r\nPING\r\n", 1)
+
+    def close(self) -> None:
+        """Close the connections; the next read opens them again."""
+        self._wire.close()
+        self._async_wire.close()
+
+
+class _Lookup:
+    """What one key group asks for: its distinct keys, and which of them each row wants (-1: none)."""
+
+    __slots__ = ("commands", "group", "slots")
+
+    def __init__(self, group: KeyGroup, keys: Sequence[Mapping[str, Any]]) -> None:
+        self.group = group
+        self.slots: list[int] = []
+        self.commands: list[bytes] = []
+        known: dict[Any, int] = {}
+        names, encode = group.keys, group.encoder.encode
+        for index, row in enumerate(keys):
+            values = _DUMMY if names == (DUMMY_KEY,) else tuple([row.get(name) for name in names])
+            try:
+                slot = known.get(values)
+                if slot is None:
+                    slot = known[values] = -1 if None in values else len(self.commands)
+                    if slot >= 0:
+                        key = encode(values)
+                        self.commands.append(b"%b$%d\r\n%b\r\n%b" % (group.head, len(key), key, group.fields))
+            except (TypeError, struct.error) as error:
+                raise InvalidRequest(
+                    f"Entity {index}: {dict(zip(names, values, strict=True))!r} is not a key of "
+                    f"{', '.join(view.name for view in group.views)}: {error}.",
+                    hint="Send keys of the type that the feature view declares.",
+                    entity=index,
+                ) from error
+            self.slots.append(slot)
+
+
+def _asks(request: list[_Lookup]) -> bool:
+    return any(lookup.commands for lookup in request)
+
+
+def _payload(request: list[_Lookup]) -> tuple[bytes, int]:
+    commands = [command for lookup in request for command in lookup.commands]
+    return b"".join(commands), len(commands)
+
+
+def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime) -> OnlineRows:
+    now_us = to_microseconds(now)
+    columns: dict[str, list[Any]] = {}
+    views: dict[str, ViewRows] = {}
+    start = 0
+    for lookup in request:
+        own = replies[start : start + len(lookup.commands)]
+        start += len(lookup.commands)
+        for view in lookup.group.views:
+            status, event_us = _judge(view, own, now_us)
+            _refuse_stale(view, lookup.slots, status, event_us, now)
+            for offset, name in enumerate(view.features, view.start):
+                values = [decode(reply[offset]) for reply in own]
+                columns[name] = values
+            for slot, state in enumerate(status):
+                if state not in _SERVED:
+                    for name in view.features:
+                        columns[name][slot] = None
+            slots = lookup.slots
+            if slots != list(range(len(own))):  # some rows share a key, or have none
+                status = [Status.NOT_FOUND if s < 0 else status[s] for s in slots]
+                event_us = [None if s < 0 else event_us[s] for s in slots]
+                for name in view.features:
+                    values = columns[name]
+                    columns[name] = [None if s < 0 else values[s] for s in slots]
+            views[view.name] = ViewRows(status, event_us)
+    return OnlineRows(columns, views, now)
+
+
+_SERVED = frozenset((Status.PRESENT, Status.STALE))
+
+
+def _judge(view: ViewPlan, replies: list[Any], now_us: int) -> tuple[list[Status], list[int | None]]:
+    """Return status and event time of each distinct key's row."""
+    position = view.start + len(view.features)
+    promise = view.promise
+    oldest = -(1 << 63) if promise.age is None else now_us - promise.age // _MICROSECOND
+    late = Status.EXPIRED if promise.policy == "missing" else Status.STALE
+    status: list[Status] = []
+    event_us: list[int | None] = []
+    for reply in replies:
+        raw = reply[position]
+        if raw is None:
+            status.append(Status.NOT_FOUND)
+            event_us.append(None)
+            continue
+        us = decode_timestamp(raw)
+        event_us.append(us)
+        status.append(Status.FUTURE if us > now_us else late if us < oldest else Status.PRESENT)
+    return status, event_us
+
+
+def _refuse_stale(
+    view: ViewPlan, slots: list[int], status: list[Status], event_us: list[int | None], now: datetime
+) -> None:
+    if view.promise.policy != "refuse" or Status.STALE not in status:
+        return
+    index = next(i for i, slot in enumerate(slots) if slot >= 0 and status[slot] is Status.STALE)
+    moment = from_microseconds(event_us[slots[index]] or 0)
+    raise StaleFeatures(
+        f"Entity {index}: the features of {view.name!r} are {now - moment} old; the view promises {view.promise.age}.",
+        hint="Fetch and materialize newer data, or relax the view's tags freshness and stale.",
+        entity=index,
+        view=view.name,
+        age_seconds=(now - moment).total_seconds(),
+    )

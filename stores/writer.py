@@ -1,0 +1,275 @@
+"""Bulk materialization: feature files into the online store, by arrival and not by event time.
+
+Feast materializes an interval of event times and remembers where it stopped: what arrives late lies before that mark
+and never gets online, and applying a changed definition resets the mark. Here a ledger (:mod:`stores.ledger`) says
+which files are in, whatever times they hold.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from feast.value_type import ValueType
+from redis.exceptions import RedisError
+
+from core.errors import ConfigError, DataError
+from core.files import digest_of, sha256
+from stores import ledger
+from stores.codec import encode_column, encode_timestamps
+from stores.connection import connect, online_config, parse_address, unavailable
+from stores.keys import KeyEncoder
+from stores.plan import DUMMY_KEY, key_types
+from stores.sources import as_utc, file_source, parquet_files
+from stores.sql import connect as connect_duckdb
+from stores.sql import moment, quote, text
+from stores.upsert import Upsert
+
+if TYPE_CHECKING:
+    from feast import FeatureStore, FeatureView
+    from redis import Redis
+
+    from core.progress import Advance
+
+_BATCH_ROWS = 20_000
+_KEY_SQL = {
+    ValueType.STRING: "VARCHAR",
+    ValueType.BYTES: "BLOB",
+    ValueType.INT32: "INTEGER",
+    ValueType.INT64: "BIGINT",
+    ValueType.UNIX_TIMESTAMP: "TIMESTAMPTZ",
+}
+
+
+@dataclass
+class ViewReport:
+    """What was done for one view.
+
+    Attributes
+    ----------
+    files : int
+        Feature files that were new or changed.
+    rows : int
+        Rows in them.
+    written : int
+        Rows written: the latest of each key, unless the store held a newer one.
+    future : int
+        Rows stamped later than now; their files are looked at again next time.
+    unusable : int
+        Rows without a join key or event time.
+    """
+
+    files: int = 0
+    rows: int = 0
+    written: int = 0
+    future: int = 0
+    unusable: int = 0
+
+
+@dataclass
+class MaterializeReport:
+    """What a materialization did, by view."""
+
+    views: dict[str, ViewReport] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def written(self) -> int:
+        """Rows written into the online store."""
+        return sum(view.written for view in self.views.values())
+
+    def summary(self) -> str:
+        """Return a few lines for people."""
+        lines = []
+        for name, view in self.views.items():
+            notes = f", {view.future:,} not due yet" if view.future else ""
+            notes += f", {view.unusable:,} without a key or time" if view.unusable else ""
+            if view.files:
+                lines.append(f"{name}: {view.written:,} keys from {view.rows:,} rows in {view.files} files{notes}")
+        if not lines:
+            return "The online store is up to date."
+        return "\n".join([*lines, f"{self.written:,} rows written in {self.seconds:.1f} s."])
+
+
+def materialize(
+    store: FeatureStore,
+    views: Sequence[str] | None = None,
+    *,
+    now: datetime,
+    progress: Advance | None = None,
+) -> MaterializeReport:
+    """Write what arrived since the last time into the online store.
+
+    Killed anywhere and started again, or run twice at once, it leads to the same store. When a file that was taken in
+    has changed or is gone (a rebuild), the view's whole history is written over what is stored; keys that no longer
+    occur in it at all stay until their view is deleted or expires.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Any Feast store with Parquet sources and a Redis online store.
+    views : sequence of str, optional
+        Names of feature views; default: all with ``online=True``.
+    now : datetime
+        Timezone-aware; rows with a later event time are left for another time.
+    progress : callable, optional
+        Called with the number of rows just handled.
+
+    Raises
+    ------
+    ConfigError
+        When a view is unknown, or a source or store is of another kind.
+    DataError
+        When a feature file lacks a column or cannot be read.
+    StoreUnavailable
+        When Redis does not answer; what was written stays.
+    """
+    started = time.perf_counter()
+    report = MaterializeReport()
+    client = connect(store.config)
+    try:
+        for view in _chosen(store, views):
+            report.views[view.name] = _materialize_view(store, client, view, now, progress)
+    except (RedisError, OSError) as error:
+        address = parse_address(online_config(store.config).connection_string)
+        raise unavailable(address, error) from error
+    finally:
+        client.close()
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _chosen(store: FeatureStore, names: Sequence[str] | None) -> list[FeatureView]:
+    views = {view.name: view for view in store.list_feature_views() if view.online}
+    if names is None:
+        return [views[name] for name in sorted(views)]
+    if unknown := [name for name in names if name not in views]:
+        raise ConfigError(
+            f"There is no online feature view {unknown[0]!r}.", hint=f"There are: {', '.join(sorted(views)) or 'none'}."
+        )
+    return [views[name] for name in names]
+
+
+def _materialize_view(
+    store: FeatureStore, client: Redis, view: FeatureView, now: datetime, progress: Advance | None
+) -> ViewReport:
+    config = store.config
+    source = file_source(view.batch_source, view.name)
+    shape = ledger.shape(view)
+    present = {
+        os.path.relpath(path, store.repo_path): (path, digest_of(sha256(Path(path)), shape))
+        for path in parquet_files(source, store.repo_path)
+    }
+    taken = ledger.read(client, config, view)
+    rewritten = any(name not in present or present[name][1] != digest for name, digest in taken.items())
+    pending = {name: entry for name, entry in present.items() if rewritten or name not in taken}
+    report = ViewReport(files=len(pending))
+    if pending:
+        online = online_config(config)
+        upsert = Upsert(
+            client,
+            parse_address(online.connection_string),
+            ledger.stored_name(config, view),
+            [feature.name for feature in view.features],
+            expiry=online.key_ttl_seconds,
+            force=rewritten,
+        )
+        with connect_duckdb() as con:
+            try:
+                rows = _FileRows(con, view, [path for path, _ in pending.values()], now)
+                held_back = rows.count(report)
+                for batch in rows.latest():
+                    report.written += _write(upsert, KeyEncoder(config.project, key_types(view)), view, batch)
+                    if progress:
+                        progress(len(batch), note=view.name)
+            except duckdb.Error as error:
+                raise DataError(
+                    f"The feature files of {view.name!r} cannot be read: {error}".replace("\n", " "),
+                    hint="Compute them again: punctual transform --rebuild",
+                ) from error
+        whole = {name: digest for name, (path, digest) in pending.items() if path not in held_back}
+        ledger.enter(client, config, view, whole)
+    ledger.strike(client, config, view, taken.keys() - present.keys())
+    return report
+
+
+class _FileRows:
+    """The rows of some feature files of a view, as DuckDB reads them."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, view: FeatureView, paths: Sequence[str], now: datetime) -> None:
+        self._con, self._now = con, now
+        source = view.batch_source
+        reader = f"read_parquet([{', '.join(map(text, paths))}], union_by_name = true, filename = true, " + (
+            "file_row_number = true)"
+        )
+        kinds = {name: str(kind) for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()}
+        original = {mapped: name for name, mapped in (source.field_mapping or {}).items()}
+
+        def column(name: str) -> str:
+            return original.get(name, name)
+
+        stamp = column(source.timestamp_field)
+        created = column(source.created_timestamp_column or source.timestamp_field)
+        keys = [
+            (f"CAST({quote(column(name))} AS {_KEY_SQL[kind]})" if name != DUMMY_KEY else "''")
+            for name, kind in sorted(key_types(view))
+        ]
+        self._key_count = len(keys)
+        features = [quote(column(feature.name)) for feature in view.features]
+        picked = [f"{sql} AS k{i}" for i, sql in enumerate(keys)] + [f"{sql} AS f{i}" for i, sql in enumerate(features)]
+        self._rows = (
+            f"SELECT {', '.join(picked)}, filename AS file, file_row_number AS position, "
+            f"{as_utc(stamp, kinds.get(stamp, ''))} AS stamp, "
+            f"coalesce({as_utc(created, kinds.get(created, ''))}, {as_utc(stamp, kinds.get(stamp, ''))}) AS created "
+            f"FROM {reader}"
+        )
+
+    def count(self, report: ViewReport) -> set[str]:
+        """Count into ``report``; return the files that hold rows of a time to come."""
+        usable = " AND ".join([*(f"k{i} IS NOT NULL" for i in range(self._key_count)), "stamp IS NOT NULL"])
+        counts = self._con.execute(
+            f"SELECT file, count(*), count(*) FILTER (stamp > {moment(self._now)}), count(*) FILTER (NOT ({usable})) "
+            f"FROM ({self._rows}) GROUP BY file"
+        ).fetchall()
+        for _, rows, future, unusable in counts:
+            report.rows += rows
+            report.future += future
+            report.unusable += unusable
+        return {str(file) for file, _, future, _ in counts if future}
+
+    def latest(self) -> pa.RecordBatchReader:
+        """Return the latest row of each key: keys, features, and both times in microseconds since 1970."""
+        keys = ", ".join(f"k{i}" for i in range(self._key_count))
+        usable = " AND ".join(f"k{i} IS NOT NULL" for i in range(self._key_count))
+        return self._con.execute(
+            "SELECT * EXCLUDE (file, position, stamp, created), epoch_us(stamp) AS stamp, epoch_us(created) AS created "
+            f"FROM ({self._rows}) WHERE {usable} AND stamp <= {moment(self._now)} "
+            f"QUALIFY row_number() OVER (PARTITION BY {keys} "
+            "ORDER BY stamp DESC, created DESC, file DESC, position DESC) = 1"
+        ).to_arrow_reader(_BATCH_ROWS)
+
+
+def _write(upsert: Upsert, encoder: KeyEncoder, view: FeatureView, batch: pa.RecordBatch) -> int:
+    width = len(encoder.names)
+    keys = encoder.encode_columns(batch.columns[:width])
+    stamp, created = batch.column("stamp"), batch.column("created")
+    late = pc.if_else(pc.equal(created, stamp), None, created)
+    values: list[Any] = []
+    for feature, column in zip(view.features, batch.columns[width:], strict=False):
+        try:
+            values.append(encode_column(column, feature.dtype.to_value_type()))
+        except (TypeError, ValueError, AssertionError, KeyError) as error:
+            raise DataError(
+                f"{view.name!r}: the column {feature.name!r} ({column.type}) cannot be stored "
+                f"as {feature.dtype}: {error}",
+                hint="Cast it in the view's SQL, or declare its type.",
+            ) from error
+    return upsert.write(keys, encode_timestamps(stamp), encode_timestamps(late), values)

@@ -1,0 +1,40 @@
+"""A real Valkey for every test that asks for one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``host:port`` of a Valkey that lives as long as the test session."""
+    from stores.embedded import EmbeddedServer
+
+    run: Path = tmp_path_factory.mktemp("valkey")
+    server = EmbeddedServer(run, "127.0.0.1", free_port())
+    server.start()
+    yield f"127.0.0.1:{server.port}"
+    server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """``host:port`` of an empty Valkey, which is also what ``PUNCTUAL_REDIS`` says."""
+    import redis
+
+    host, port = valkey_server.split(":")
+    with redis.Redis(host=host, port=int(port)) as client:
+        client.flushall()
+    monkeypatch.setenv("PUNCTUAL_REDIS", valkey_server)
+    return valkey_server
