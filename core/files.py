@@ -70,9 +70,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as sorted, indented JSON: the same content gives the same bytes."""
     with atomic_path(path) as temporary:
-        temporary.write_text(
-            json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

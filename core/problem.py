@@ -36,9 +36,7 @@ def parse_duration(text: str | timedelta) -> timedelta:
         return text
     match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", str(text))
     if not match:
-        raise ValueError(
-            f"{text!r} is not a duration; write a number and one of s, m, h, d, w, as in 6h or 7d"
-        )
+        raise ValueError(f"{text!r} is not a duration; write a number and one of s, m, h, d, w, as in 6h or 7d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
@@ -120,6 +118,8 @@ class Problem(_Part):
         The Feast entity that clients predict by.
     feature_service : str
         The Feast feature service that the model is trained on and served with.
+    key_features : list of str
+        Columns of the spine (join keys, say) that the model sees beside the features of the service.
     slices : list of str
         Columns of the training set to report metrics by.
     """
@@ -133,6 +133,7 @@ class Problem(_Part):
     split: Split = Split()
     cost: Cost = Cost()
     candidates: list[str] = Field(["logistic", "hist_gradient_boosting", "catboost"], min_length=1)
+    key_features: list[str] = []
     slices: list[str] = []
     gate: Gate = Gate()
     drift: Drift = Drift()

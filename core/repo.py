@@ -95,9 +95,7 @@ class FeatureRepo:
             raise SourceError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
         for name in ("SCHEMAS", "fetch"):
             if not hasattr(module, name):
-                raise ConfigError(
-                    f"{path} defines no {name}.", hint="docs/feature-repo.md explains the contract."
-                )
+                raise ConfigError(f"{path} defines no {name}.", hint="docs/feature-repo.md explains the contract.")
         return module
 
     @property

@@ -48,13 +48,9 @@ class Settings(BaseSettings):
         ge=1,
         description="Predictions that may wait for the log's disk; beyond that requests get a 503.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe log level."
-    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe log level.")
     log_format: Literal["json", "text"] = Field("text", description="Log lines for machines or for people.")
-    duckdb_memory: str = Field(
-        "2GB", description="Memory limit of each DuckDB query; beyond it, it spills to disk."
-    )
+    duckdb_memory: str = Field("2GB", description="Memory limit of each DuckDB query; beyond it, it spills to disk.")
     duckdb_threads: int = Field(2, ge=1, description="Threads of each DuckDB query.")
 
 

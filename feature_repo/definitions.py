@@ -229,9 +229,7 @@ def calendar(inputs):
 flight_delay = FeatureService(
     name="flight_delay",
     features=[
-        flight_schedule[
-            ["carrier", "origin", "dest", "distance", "scheduled_minutes", "origin_flights_1h", "minutes_since_planned"]
-        ],
+        flight_schedule[["distance", "scheduled_minutes", "origin_flights_1h", "minutes_since_planned"]],
         aircraft[
             [
                 "last_dep_delay",

@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from core.errors import DataError
-from core.files import atomic_dir, digest_of, read_json, sha256, write_json
+from core.files import atomic_dir, read_json, sha256, write_json
 from core.progress import progress
 from core.windows import Window, list_windows
+from stores.raw import MANIFEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.repo import FeatureRepo
-
-MANIFEST = "manifest.json"
 
 
 def fetch_window(repo: FeatureRepo, window: Window) -> dict[str, Any]:
@@ -87,9 +86,3 @@ def next_window(repo: FeatureRepo) -> Window | None:
         # What has not happened cannot be fetched.
         until = min(until, repo.clock.now().replace(microsecond=0))
     return Window(since, until) if until - since > timedelta(0) else None
-
-
-def data_version(repo: FeatureRepo) -> str:
-    """Return the version of all raw data: a content hash of every window's manifest."""
-    windows = list_windows(repo.layout.raw)
-    return digest_of(*((repo.layout.raw / w.id / MANIFEST).read_text(encoding="utf-8") for w in windows))

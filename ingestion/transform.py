@@ -155,11 +155,11 @@ def _transform_window(repo: FeatureRepo, query: Query, target: Target, window: W
             rows = f"SELECT *, {late} AS {quote(target.created)} FROM ({rows})"
         if start < window.since:
             rows = _only_changed(con, target, rows, window, arrived)
-        order = ", ".join(map(quote, (*target.keys, target.timestamp)))
+        order = ", ".join(map(quote, (*target.keys, target.timestamp, *target.features)))
         with atomic_path(path) as temporary:
             try:
                 con.execute(
-                    f"COPY (SELECT * FROM ({rows}) ORDER BY {order}, ALL) TO {text(temporary)} "
+                    f"COPY (SELECT * FROM ({rows}) ORDER BY {order}) TO {text(temporary)} "
                     "(FORMAT parquet, COMPRESSION zstd)"
                 )
             except duckdb.Error as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from core.files import digest_of
 from core.windows import list_windows
 from stores.sql import moment, quote, text
 
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from core.windows import Window
 
+MANIFEST = "manifest.json"  # what a raw window holds: rows and hash of each table
 _TYPES = {"int64": "BIGINT", "int32": "INTEGER", "float64": "DOUBLE", "float32": "FLOAT", "bool": "BOOLEAN"}
+
+
+def data_version(repo: FeatureRepo) -> str:
+    """Return the version of all raw data: a content hash of every window's manifest."""
+    windows = list_windows(repo.layout.raw)
+    return digest_of(*((repo.layout.raw / w.id / MANIFEST).read_text(encoding="utf-8") for w in windows))
 
 
 def known_at(schema: Any) -> str:

@@ -1,0 +1,84 @@
+"""The `punctual` command: one app, assembled from the groups beside this file."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+import typer
+
+from cli import checks, data, model, status, up
+from core.errors import CheckFailed, PunctualError
+from core.logs import setup_logs
+from core.progress import console
+from core.settings import get_settings
+
+app = typer.Typer(
+    name="punctual",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="""From raw events to predictions by entity id, with a feature store at the centre.
+
+The steps, in order: **fetch** raw windows, **validate** them, **apply** the Feast definitions, **transform** raw rows into
+feature rows, **materialize** them into the online store, build the **dataset**, **train**. `punctual up` does all of that
+and serves the result; `dvc repro` runs the same steps.
+
+Every step can be stopped at any moment and run again. Settings are environment variables (`PUNCTUAL_...`,
+docs/settings.md). Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found what it looks for.""",
+)
+checks_app = typer.Typer(no_args_is_help=True, help="Prove that features neither leak nor skew.")
+
+app.command("up")(up.up)
+app.command("fetch")(data.fetch)
+app.command("validate")(data.validate)
+app.command("apply")(data.apply)
+app.command("transform")(data.transform)
+app.command("materialize")(data.materialize)
+app.command("features")(data.features)
+app.command("dataset")(model.dataset)
+app.command("train")(model.train)
+app.command("promote")(model.promote)
+app.command("rollback")(model.rollback)
+app.command("serve")(up.serve)
+app.command("predict")(model.predict)
+app.command("lineage")(model.lineage)
+app.command("doctor")(status.doctor)
+checks_app.command("leakage")(checks.leakage)
+checks_app.command("skew")(checks.skew)
+app.add_typer(checks_app, name="check")
+
+
+def main() -> None:
+    """Run the command; an expected error is one clear line and an exit code, never a stack trace."""
+    try:
+        settings = get_settings()
+        setup_logs(settings.log_level if "PUNCTUAL_LOG_LEVEL" in os.environ else "WARNING", settings.log_format)
+        app(standalone_mode=False)
+    except CheckFailed as error:
+        _say(error)
+        sys.exit(3)
+    except PunctualError as error:
+        _say(error)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        console.print("Stopped. Run the same command again to go on from here.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe went away (`| head`): nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _say(error: PunctualError) -> None:
+    console.print(f"[red]{error.title}:[/red] ", end="")
+    console.print(str(error), markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

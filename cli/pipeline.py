@@ -1,0 +1,73 @@
+"""Runs the stages of dvc.yaml: through DVC where it can version them, one by one where it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from core.errors import ConfigError, PunctualError
+from core.progress import console
+from core.repo import FeatureRepo
+from core.settings import Settings
+
+# The stages of dvc.yaml in order; a test compares the two.
+STAGES: tuple[tuple[str, ...], ...] = (
+    ("fetch", "--initial"),
+    ("validate",),
+    ("apply",),
+    ("transform",),
+    ("materialize",),
+    ("dataset",),
+    ("train",),
+)
+
+
+def run(settings: Settings, repo: FeatureRepo) -> None:
+    """Bring everything from raw windows to a promoted model up to date; what is done already is not done again.
+
+    DVC versions paths inside its own project, so it drives the pipeline for the feature repo that dvc.yaml names.
+    For a feature repo elsewhere (``PUNCTUAL_FEATURE_REPO``) the same stages run in the same order without it.
+
+    Raises
+    ------
+    PunctualError
+        When a stage failed. What it had finished stays, and the next run goes on from there.
+    """
+    environment = stage_environment()
+    if _dvc_project(repo) is not None:
+        _stage(["dvc", "repro"], environment)
+        return
+    console.print(f"{repo.layout.repo} lies outside of the DVC project: its stages run without DVC.")
+    for stage in STAGES:
+        _stage([sys.executable, "-m", "cli.main", *stage], environment)
+
+
+def stage_environment() -> dict[str, str]:
+    """Return the environment for subprocesses: this interpreter's own commands come first on the PATH."""
+    bin_folder = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": os.pathsep.join([bin_folder, os.environ.get("PATH", "")])}
+
+
+def _dvc_project(repo: FeatureRepo) -> Path | None:
+    """Return the DVC project that drives this repo: its ``feature_repo`` folder is the one configured."""
+    project = Path.cwd()
+    named = project / "feature_repo"
+    if (project / "dvc.yaml").is_file() and (project / ".dvc").is_dir() and named.resolve() == repo.layout.repo:
+        return project
+    return None
+
+
+def _stage(command: list[str], environment: dict[str, str]) -> None:
+    try:
+        done = subprocess.run(command, env=environment, check=False)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"There is no {command[0]} command.", hint="Install the requirements: make install"
+        ) from error
+    if done.returncode != 0:
+        raise PunctualError(
+            f"`{' '.join(command[-2:])}` failed with exit code {done.returncode}.",
+            hint="The lines above say why; mend that and run `punctual up` again.",
+        )

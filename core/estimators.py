@@ -1,0 +1,71 @@
+"""Estimators over one coded matrix, so that every candidate is trained and served through the same door.
+
+A row is a vector of floats: numbers as they are, categories as codes, missing and unseen as NaN. scikit-learn
+takes that directly; :class:`CatBoostOnCodes` gives CatBoost its own view of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+_MISSING = b"missing"
+
+
+class CatBoostOnCodes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """CatBoost with its native treatment of categories, fed from coded columns.
+
+    Parameters
+    ----------
+    categorical : list of int
+        Columns that hold category codes.
+    params : dict
+        Parameters of ``catboost.CatBoostClassifier``.
+    """
+
+    def __init__(self, categorical: list[int], params: dict[str, Any]) -> None:
+        self.categorical = categorical
+        self.params = params
+
+    def fit(self, x: np.ndarray, y: np.ndarray, eval_set: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
+        """Fit on ``x`` (n, features) and 0/1 ``y`` (n,); with ``eval_set`` stop early and keep the best round."""
+        from catboost import CatBoostClassifier, Pool
+
+        self.classes_ = np.array([0, 1])
+        self._prepare(x)
+        model = CatBoostClassifier(**self.params, allow_writing_files=False, verbose=False)
+        held = Pool(self._data(eval_set[0]), eval_set[1]) if eval_set is not None else None
+        model.fit(Pool(self._data(x), y), eval_set=held, use_best_model=held is not None)
+        self.model_ = model
+        return self
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Return (n, 2) class probabilities."""
+        return np.asarray(self.model_.predict_proba(self._data(x), thread_count=1 if len(x) < 512 else -1))
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Importance of each input column, in the order of the matrix."""
+        out = np.empty(len(self._numeric) + len(self.categorical))
+        out[[*self._numeric, *self.categorical]] = self.model_.get_feature_importance()
+        return out
+
+    def _prepare(self, x: np.ndarray) -> None:
+        self._numeric = [i for i in range(x.shape[1]) if i not in set(self.categorical)]
+        most = int(np.nanmax(x[:, self.categorical], initial=0)) + 1 if self.categorical else 1
+        # Names of the codes, made once: a lookup instead of a string a value at serving.
+        self._names = np.array([*(str(code).encode() for code in range(most)), _MISSING], dtype=object)
+
+    def _data(self, x: np.ndarray) -> Any:
+        from catboost import FeaturesData
+
+        codes = x[:, self.categorical]
+        last = len(self._names) - 1
+        with np.errstate(invalid="ignore"):
+            places = np.where(np.isnan(codes) | (codes >= last), last, codes).astype(np.intp)
+        return FeaturesData(
+            num_feature_data=np.ascontiguousarray(x[:, self._numeric], dtype=np.float32),
+            cat_feature_data=self._names[places] if self.categorical else None,
+        )

@@ -1,0 +1,91 @@
+"""The promotion gate: what a challenger must reach, on the same test rows as the champion, in words that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from core.problem import Gate
+from training.evaluate import RANKED, better, scores
+
+RESAMPLES = 200
+
+
+@dataclass
+class Verdict:
+    """What the gate decided, and why.
+
+    Attributes
+    ----------
+    passed : bool
+        Whether the challenger may become champion.
+    reasons : list of str
+        One sentence a rule.
+    """
+
+    passed: bool = True
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, ok: bool, reason: str) -> None:
+        """Note the outcome of one rule."""
+        self.passed = self.passed and ok
+        self.reasons.append(("ok: " if ok else "no: ") + reason)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data to keep."""
+        return {"passed": self.passed, "reasons": self.reasons}
+
+
+def judge(
+    gate: Gate,
+    y: np.ndarray,
+    challenger: np.ndarray,
+    champion: np.ndarray | None,
+    threshold: float,
+    seed: int,
+) -> Verdict:
+    """Judge a challenger by its probabilities on the test rows.
+
+    Parameters
+    ----------
+    gate : Gate
+        Floors, ceilings, the metric to compare by and the least gain.
+    y, challenger, champion : arrays (n,)
+        Labels, and both models' probabilities for the same rows; no champion for the first model.
+    threshold : float
+        The challenger's decision threshold.
+    seed : int
+        Seed of the resampling.
+    """
+    verdict = Verdict()
+    found = scores(y, challenger, threshold)
+    for name, floor in gate.floors.items():
+        verdict.add(found[name] >= floor, f"{name} {found[name]:.4f}, floor {floor}")
+    for name, ceiling in gate.ceilings.items():
+        verdict.add(found[name] <= ceiling, f"{name} {found[name]:.4f}, ceiling {ceiling}")
+    if champion is None:
+        verdict.add(True, "there is no champion to beat")
+        return verdict
+    gain, low = paired_gain(gate.metric, y, challenger, champion, seed)
+    verdict.add(
+        low > gate.min_gain,
+        f"{gate.metric} better by {gain:+.4f} than the champion on the same {len(y):,} rows; with 95 % confidence by "
+        f"more than {low:+.4f}, asked: {gate.min_gain:+.4f}",
+    )
+    return verdict
+
+
+def paired_gain(
+    metric: str, y: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int
+) -> tuple[float, float]:
+    """Return the gain on all rows, and its lower 95 % bound by a paired bootstrap over rows."""
+
+    def gain(rows: np.ndarray) -> float:
+        new, old = (RANKED[metric](y[rows], p[rows]) for p in (challenger, champion))
+        return better(metric, new, old)
+
+    rng = np.random.default_rng(seed)
+    samples = [gain(rng.integers(0, len(y), len(y))) for _ in range(RESAMPLES)]
+    return gain(np.arange(len(y))), float(np.nanquantile(samples, 0.05))

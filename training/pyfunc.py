@@ -1,0 +1,27 @@
+"""Lets any MLflow tool load and call a registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.pyfunc import PythonModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+class ProbabilityModel(PythonModel):  # type: ignore[misc]
+    """Gives the calibrated probability of the positive class for each row of a frame."""
+
+    def load_context(self, context: Any) -> None:
+        """Open the model folder among the artifacts."""
+        from core.model import PredictionModel
+
+        self._model = PredictionModel.load(Path(context.artifacts["model"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
+        """Return probabilities, shape (n,), for the features of each row."""
+        frame = model_input.astype(object).where(model_input.notna(), None)
+        return self._model.predict_proba({name: frame[name].tolist() for name in frame})
