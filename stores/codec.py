@@ -74,6 +74,21 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+def varints(head: bytes, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> list[bytes]:
+    """Return ``head`` and the varint of each number, for many numbers at once."""
+    unsigned = np.ascontiguousarray(numbers, dtype=np.int64).view(np.uint64)[:, None]
+    groups = unsigned >> np.arange(0, 70, 7, dtype=np.uint64)
+    more = groups >= 128  # a further byte follows
+    matrix = np.empty((len(numbers), 11), dtype=np.uint8)
+    matrix[:, 0] = head[0]
+    matrix[:, 1:] = groups & 127 | more.astype(np.uint64) << 7
+    ends = np.cumsum(2 + more.sum(axis=1)).tolist()
+    used = np.ones_like(matrix, dtype=bool)
+    used[:, 2:] = more[:, :-1]
+    flat = matrix[used].tobytes()
+    return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def _read_varint(raw: bytes, start: int) -> tuple[int, int]:
     number, shift, position = 0, 0, start
     while True:
@@ -106,8 +121,12 @@ def decode_timestamp(raw: bytes) -> int:
 
 
 def encode_timestamps(column: pa.Array) -> list[bytes]:
-    """Return the serialized ``Timestamp`` of each element of an int64 column of microseconds; nulls are empty."""
-    return by_dictionary(column, encode_timestamp)
+    """Return the serialized ``Timestamp`` of each element of an int64 column of microseconds, without nulls."""
+    seconds, rest = np.divmod(column.to_numpy(zero_copy_only=False), 1_000_000)
+    out = varints(b"\x08", seconds)
+    for index in np.flatnonzero((rest != 0) | (seconds == 0)):
+        out[index] = encode_timestamp(int(seconds[index]) * 1_000_000 + int(rest[index]))
+    return out
 
 
 def encode_column(column: pa.Array, value_type: ValueType) -> list[bytes]:
@@ -158,16 +177,20 @@ def _fast_column(column: pa.Array, value_type: ValueType) -> list[bytes] | None:
 def by_dictionary(column: pa.Array, encode: Callable[[Any], bytes]) -> list[bytes]:
     """Encode each distinct value once, for most columns repeat few of them; nulls are empty."""
     coded = column.dictionary_encode()
-    table = np.empty(len(coded.dictionary) + 1, dtype=object)
-    table[:-1] = [encode(value) for value in coded.dictionary.to_pylist()]
+    return _spread(coded.indices, [encode(value) for value in coded.dictionary.to_pylist()])
+
+
+def _spread(indices: pa.Array, distinct: list[bytes]) -> list[bytes]:
+    table = np.empty(len(distinct) + 1, dtype=object)
+    table[:-1] = distinct
     table[-1] = b""  # index -1: null
-    indices = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return list(table[indices])
+    return list(table[indices.fill_null(-1).to_numpy(zero_copy_only=False)])
 
 
 def _encode_integers(column: pa.Array, tag: int) -> list[bytes]:
-    head = bytes((tag,))
-    return by_dictionary(column, lambda value: head + varint(value))
+    coded = column.dictionary_encode()
+    distinct = coded.dictionary.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return _spread(coded.indices, varints(bytes((tag,)), distinct))
 
 
 def _encode_floats(column: pa.Array, tag: int) -> list[bytes]:

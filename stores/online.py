@@ -20,9 +20,10 @@ from pydantic import Field, StrictStr
 
 from core.settings import get_settings
 from stores import ledger
-from stores.codec import encode_timestamp, to_microseconds
-from stores.connection import connect, online_config, parse_address
+from stores.codec import to_microseconds
+from stores.connection import online_config
 from stores.upsert import Upsert
+from stores.wire import Wire
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
@@ -44,8 +45,10 @@ class BulkRedisOnlineStore(RedisOnlineStore):
 
     It differs from Feast's in what it does with a row that meets another one of the same key: Feast keeps the first
     of two rows with the same event time, so a correction never arrives; here the newer created time wins, and of two
-    equal ones the later arrival. Comparing and writing are one step inside Redis.
+    equal ones the later arrival. Comparing and writing are one transaction (:mod:`stores.upsert`).
     """
+
+    _wire: Wire | None = None
 
     def online_write_batch(
         self,
@@ -62,21 +65,14 @@ class BulkRedisOnlineStore(RedisOnlineStore):
             When Redis does not answer.
         """
         online = online_config(config)
+        wire = self._wire = self._wire or Wire(config)
         for features, rows in _by_features(data).items():
-            upsert = Upsert(
-                self._get_client(online),
-                parse_address(online.connection_string),
-                ledger.stored_name(config, table),
-                features,
-                expiry=online.key_ttl_seconds,
-            )
+            upsert = Upsert(wire, ledger.stored_name(config, table), features, expiry=online.key_ttl_seconds)
             project, version = config.project.encode(), config.entity_key_serialization_version
-            moments = [encode_timestamp(to_microseconds(_aware(row[2]))) for row in rows]
-            created = [encode_timestamp(to_microseconds(_aware(row[3] or row[2]))) for row in rows]
             upsert.write(
                 [serialize_entity_key(row[0], version) + project for row in rows],
-                moments,
-                [b"" if c == m else c for c, m in zip(created, moments, strict=True)],
+                [to_microseconds(_aware(row[2])) for row in rows],
+                [to_microseconds(_aware(row[3] or row[2])) for row in rows],
                 [[row[1][feature].SerializeToString() for row in rows] for feature in features],
             )
             if progress:
@@ -94,12 +90,12 @@ class BulkRedisOnlineStore(RedisOnlineStore):
 
     def delete_table(self, config: RepoConfig, table: FeatureView) -> None:
         """Delete a view's rows, and the note of what was taken in: it is filled from the start next time."""
-        ledger.forget(connect(config), config, [table])
+        ledger.forget(self._get_client(online_config(config)), config, [table])
         super().delete_table(config, table)
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Delete the rows of all views, and the note of what was taken in."""
-        ledger.forget(connect(config), config, tables)
+        ledger.forget(self._get_client(online_config(config)), config, tables)
         super().teardown(config, tables, entities)
 
 

@@ -33,6 +33,10 @@ def _checked(replies: Replies) -> Replies:
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):
             raise reply
+    if replies and isinstance(replies[-1], list):  # of a transaction: one reply a command
+        for reply in replies[-1]:
+            if isinstance(reply, hiredis.ReplyError):
+                raise reply
     return replies
 
 
@@ -160,13 +164,21 @@ class Wire:
         self._reader = hiredis.Reader()
         self._lock = threading.Lock()
 
-    def exchange(self, payload: bytes, count: int) -> Replies:
-        """Send packed commands that only read, and return their ``count`` replies; see :class:`AsyncWire`."""
+    def exchange(self, payload: bytes, count: int, *, again: bool = True) -> Replies:
+        """Send packed commands and return their ``count`` replies; see :class:`AsyncWire`.
+
+        Parameters
+        ----------
+        again : bool
+            Ask once more when the connection breaks: for commands that only read.
+        """
         with self._lock:
             try:
                 try:
                     return self._once(payload, count)
                 except ConnectionError:
+                    if not again:
+                        raise
                     return self._once(payload, count)
             except (OSError, hiredis.HiredisError, RedisError) as error:
                 raise self._endpoint.away(error) from error

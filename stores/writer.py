@@ -10,43 +10,35 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
-from feast.value_type import ValueType
 from redis.exceptions import RedisError
 
 from core.errors import ConfigError, DataError
 from core.files import digest_of, sha256
 from stores import ledger
-from stores.codec import encode_column, encode_timestamps
+from stores.codec import encode_column
 from stores.connection import connect, online_config, parse_address, unavailable
+from stores.feature_files import FeatureRows
 from stores.keys import KeyEncoder
-from stores.plan import DUMMY_KEY, key_types
-from stores.sources import as_utc, file_source, parquet_files
+from stores.plan import key_types
+from stores.sources import file_source, parquet_files
 from stores.sql import connect as connect_duckdb
-from stores.sql import moment, quote, text
 from stores.upsert import Upsert
+from stores.wire import Wire
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from redis import Redis
 
     from core.progress import Advance
-
-_BATCH_ROWS = 20_000
-_KEY_SQL = {
-    ValueType.STRING: "VARCHAR",
-    ValueType.BYTES: "BLOB",
-    ValueType.INT32: "INTEGER",
-    ValueType.INT64: "BIGINT",
-    ValueType.UNIX_TIMESTAMP: "TIMESTAMPTZ",
-}
 
 
 @dataclass
@@ -173,96 +165,62 @@ def _materialize_view(
     pending = {name: entry for name, entry in present.items() if rewritten or name not in taken}
     report = ViewReport(files=len(pending))
     if pending:
-        online = online_config(config)
+        wire = Wire(config)
         upsert = Upsert(
-            client,
-            parse_address(online.connection_string),
+            wire,
             ledger.stored_name(config, view),
             [feature.name for feature in view.features],
-            expiry=online.key_ttl_seconds,
+            expiry=online_config(config).key_ttl_seconds,
             force=rewritten,
         )
-        with connect_duckdb() as con:
-            try:
-                rows = _FileRows(con, view, [path for path, _ in pending.values()], now)
-                held_back = rows.count(report)
-                for batch in rows.latest():
-                    report.written += _write(upsert, KeyEncoder(config.project, key_types(view)), view, batch)
-                    if progress:
-                        progress(len(batch), note=view.name)
-            except duckdb.Error as error:
-                raise DataError(
-                    f"The feature files of {view.name!r} cannot be read: {error}".replace("\n", " "),
-                    hint="Compute them again: punctual transform --rebuild",
-                ) from error
+        try:
+            with closing(wire), connect_duckdb() as con:
+                rows = FeatureRows(con, view, [path for path, _ in pending.values()], now)
+                counts = rows.count()
+                report.written = _write(upsert, KeyEncoder(config.project, key_types(view)), view, rows, progress)
+        except duckdb.Error as error:
+            raise DataError(
+                f"The feature files of {view.name!r} cannot be read: {error}".replace("\n", " "),
+                hint="Compute them again: punctual transform --rebuild",
+            ) from error
+        report.rows = sum(count.rows for count in counts)
+        report.future = sum(count.future for count in counts)
+        report.unusable = sum(count.unusable for count in counts)
+        held_back = {count.path for count in counts if count.future}
         whole = {name: digest for name, (path, digest) in pending.items() if path not in held_back}
         ledger.enter(client, config, view, whole)
     ledger.strike(client, config, view, taken.keys() - present.keys())
     return report
 
 
-class _FileRows:
-    """The rows of some feature files of a view, as DuckDB reads them."""
-
-    def __init__(self, con: duckdb.DuckDBPyConnection, view: FeatureView, paths: Sequence[str], now: datetime) -> None:
-        self._con, self._now = con, now
-        source = view.batch_source
-        reader = f"read_parquet([{', '.join(map(text, paths))}], union_by_name = true, filename = true, " + (
-            "file_row_number = true)"
-        )
-        kinds = {name: str(kind) for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()}
-        original = {mapped: name for name, mapped in (source.field_mapping or {}).items()}
-
-        def column(name: str) -> str:
-            return original.get(name, name)
-
-        stamp = column(source.timestamp_field)
-        created = column(source.created_timestamp_column or source.timestamp_field)
-        keys = [
-            (f"CAST({quote(column(name))} AS {_KEY_SQL[kind]})" if name != DUMMY_KEY else "''")
-            for name, kind in sorted(key_types(view))
-        ]
-        self._key_count = len(keys)
-        features = [quote(column(feature.name)) for feature in view.features]
-        picked = [f"{sql} AS k{i}" for i, sql in enumerate(keys)] + [f"{sql} AS f{i}" for i, sql in enumerate(features)]
-        self._rows = (
-            f"SELECT {', '.join(picked)}, filename AS file, file_row_number AS position, "
-            f"{as_utc(stamp, kinds.get(stamp, ''))} AS stamp, "
-            f"coalesce({as_utc(created, kinds.get(created, ''))}, {as_utc(stamp, kinds.get(stamp, ''))}) AS created "
-            f"FROM {reader}"
-        )
-
-    def count(self, report: ViewReport) -> set[str]:
-        """Count into ``report``; return the files that hold rows of a time to come."""
-        usable = " AND ".join([*(f"k{i} IS NOT NULL" for i in range(self._key_count)), "stamp IS NOT NULL"])
-        counts = self._con.execute(
-            f"SELECT file, count(*), count(*) FILTER (stamp > {moment(self._now)}), count(*) FILTER (NOT ({usable})) "
-            f"FROM ({self._rows}) GROUP BY file"
-        ).fetchall()
-        for _, rows, future, unusable in counts:
-            report.rows += rows
-            report.future += future
-            report.unusable += unusable
-        return {str(file) for file, _, future, _ in counts if future}
-
-    def latest(self) -> pa.RecordBatchReader:
-        """Return the latest row of each key: keys, features, and both times in microseconds since 1970."""
-        keys = ", ".join(f"k{i}" for i in range(self._key_count))
-        usable = " AND ".join(f"k{i} IS NOT NULL" for i in range(self._key_count))
-        return self._con.execute(
-            "SELECT * EXCLUDE (file, position, stamp, created), epoch_us(stamp) AS stamp, epoch_us(created) AS created "
-            f"FROM ({self._rows}) WHERE {usable} AND stamp <= {moment(self._now)} "
-            f"QUALIFY row_number() OVER (PARTITION BY {keys} "
-            "ORDER BY stamp DESC, created DESC, file DESC, position DESC) = 1"
-        ).to_arrow_reader(_BATCH_ROWS)
+def _write(upsert: Upsert, encoder: KeyEncoder, view: FeatureView, rows: FeatureRows, progress: Advance | None) -> int:
+    """Encode a batch while the one before it is on its way to Redis; return how many rows were written."""
+    written = 0
+    with ThreadPoolExecutor(1) as sender:
+        sent: tuple[Future[int], int] | None = None
+        for batch in rows.latest():
+            encoded = _encode(encoder, view, batch)
+            if sent is not None:
+                written += _arrived(sent, view, progress)
+            sent = sender.submit(upsert.write, *encoded), len(batch)
+        if sent is not None:
+            written += _arrived(sent, view, progress)
+    return written
 
 
-def _write(upsert: Upsert, encoder: KeyEncoder, view: FeatureView, batch: pa.RecordBatch) -> int:
+def _arrived(sent: tuple[Future[int], int], view: FeatureView, progress: Advance | None) -> int:
+    future, rows = sent
+    written = future.result()
+    if progress:
+        progress(rows, note=view.name)
+    return written
+
+
+def _encode(
+    encoder: KeyEncoder, view: FeatureView, batch: pa.RecordBatch
+) -> tuple[list[bytes], list[int], list[int], list[list[bytes]]]:
     width = len(encoder.names)
-    keys = encoder.encode_columns(batch.columns[:width])
-    stamp, created = batch.column("stamp"), batch.column("created")
-    late = pc.if_else(pc.equal(created, stamp), None, created)
-    values: list[Any] = []
+    values = []
     for feature, column in zip(view.features, batch.columns[width:], strict=False):
         try:
             values.append(encode_column(column, feature.dtype.to_value_type()))
@@ -272,4 +230,5 @@ def _write(upsert: Upsert, encoder: KeyEncoder, view: FeatureView, batch: pa.Rec
                 f"as {feature.dtype}: {error}",
                 hint="Cast it in the view's SQL, or declare its type.",
             ) from error
-    return upsert.write(keys, encode_timestamps(stamp), encode_timestamps(late), values)
+    times = batch.column("stamp").to_pylist(), batch.column("created").to_pylist()
+    return encoder.encode_columns(batch.columns[:width]), *times, values
