@@ -1,0 +1,84 @@
+"""What the API reference says of requests and answers; the fields come from the registry."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from feast.value_type import ValueType
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from core.repo import FeatureRepo
+    from serving.resolve import Needs
+
+_JSON_TYPES: dict[ValueType, dict[str, Any]] = {
+    ValueType.STRING: {"type": "string"},
+    ValueType.INT64: {"type": "integer", "format": "int64"},
+    ValueType.INT32: {"type": "integer", "format": "int32"},
+    ValueType.DOUBLE: {"type": "number"},
+    ValueType.FLOAT: {"type": "number"},
+    ValueType.BOOL: {"type": "boolean"},
+    ValueType.UNIX_TIMESTAMP: {"type": "string", "format": "date-time"},
+}
+_EXAMPLES: dict[ValueType, Any] = {
+    ValueType.INT64: 1,
+    ValueType.INT32: 1,
+    ValueType.DOUBLE: 1.0,
+    ValueType.FLOAT: 1.0,
+    ValueType.BOOL: True,
+    ValueType.UNIX_TIMESTAMP: "2024-01-01T12:00:00Z",
+}
+
+
+class Prediction(BaseModel):
+    """One prediction; the fields that were sent come back with it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    prediction_id: str = Field(description="Sorts by time; GET /predictions/{id} traces it.")
+    class_: str = Field(alias="class")
+    probability: float = Field(ge=0, le=1, description="Calibrated probability of the positive class.")
+    model_version: str
+    features_as_of: dict[str, datetime | None] = Field(
+        description="Feature view -> when its values became known, UTC; null where nothing is known."
+    )
+    stale: list[str] = Field(description="Feature views that are older than they promise.")
+
+
+class PredictResponse(BaseModel):
+    """As many predictions as entities, in their order."""
+
+    predictions: list[Prediction]
+
+
+class OffendingEntity(BaseModel):
+    """Why one entity of a request cannot be answered."""
+
+    entity: int = Field(description="Position in the request, from 0.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """Problem details, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    correlation_id: str = ""
+    errors: list[OffendingEntity] = []
+
+
+def request_body(repo: FeatureRepo, needs: Needs) -> dict[str, Any]:
+    """Return the OpenAPI request body: every field a client may send, and an example with the required ones."""
+    fields = {name: dict(_JSON_TYPES.get(kind, {})) for name, kind in needs.types.items()}
+    required = [name for name in needs.types if name in needs.entity_keys or name not in needs.lookups]
+    for name in fields:
+        if name in needs.lookups:
+            fields[name]["description"] = f"Read from {needs.lookups[name]} when it is not sent."
+    entity = {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+    entities = {"type": "array", "items": entity, "minItems": 1}
+    schema = {"type": "object", "properties": {"entities": entities}, "required": ["entities"]}
+    example = {"entities": [{name: _EXAMPLES.get(needs.types[name], f"<{name}>") for name in required}]}
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}

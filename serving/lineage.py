@@ -1,0 +1,57 @@
+"""Where a prediction came from: id -> model version -> training snapshot -> feature service -> raw data version."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from core.errors import UnknownEntity
+from core.files import read_json
+from core.model import HEADER
+from serving.log import PredictionIds
+
+if TYPE_CHECKING:
+    from core.layout import Layout
+
+_JSON = ("entity", "features", "features_as_of")
+
+
+def find(layout: Layout, prediction_id: str) -> dict[str, Any]:
+    """Return a logged prediction with the lineage of the model that made it.
+
+    Raises
+    ------
+    UnknownEntity
+        When the log holds no such id.
+    """
+    day = PredictionIds.date_of(prediction_id)
+    record = _read(sorted((layout.predictions / day).glob("[!.]*.parquet")), prediction_id) if day else None
+    if record is None and day:
+        # A part is filed under the day of its first row: around midnight it may be the day before.
+        record = _read(sorted(layout.predictions.glob("*/[!.]*.parquet")), prediction_id)
+    if record is None:
+        raise UnknownEntity(
+            f"The log holds no prediction {prediction_id!r}.",
+            hint="Ids are 32 hexadecimal digits, as /predict returns them.",
+        )
+    for name in _JSON:
+        record[name] = json.loads(record[name])
+    header = layout.models / record["model_version"] / HEADER
+    lineage = read_json(header)["metadata"] if header.is_file() else {}
+    return {**record, "lineage": {"model_version": record["model_version"], **lineage}}
+
+
+def _read(parts: list[Any], prediction_id: str) -> dict[str, Any] | None:
+    if not parts:
+        return None
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        cursor = con.execute(
+            "SELECT * FROM read_parquet($parts) WHERE prediction_id = $id",
+            {"parts": [str(p) for p in parts], "id": prediction_id},
+        )
+        names = [column[0] for column in cursor.description or []]
+        row = cursor.fetchone()
+    return dict(zip(names, row, strict=True)) if row else None
