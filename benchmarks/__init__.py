@@ -1,0 +1,1 @@
+"""Side-by-side measurements of ours and stock Feast, on the same data in the same run."""
