@@ -16,17 +16,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from core.errors import DataError
+from stores.sql import moment as moment_sql
 from stores.sql import quote
 
-if TYPE_CHECKING:
-    import duckdb
-
-# Below this many entity rows it pays to read only the feature rows of their keys.
+# Below this many entity rows it pays to sort only the feature rows of their keys.
 _SELECTIVE = 50_000
 _FEATURES = "__features"
 
@@ -49,6 +49,8 @@ class FeatureTable:
         SQL of the time at which the row was written, if the source has one.
     ttl : timedelta or None
         How long a value counts, inclusive; None or zero: for ever.
+    version : tuple, optional
+        Changes whenever the rows may have; None: always.
     """
 
     sql: str
@@ -57,6 +59,16 @@ class FeatureTable:
     timestamp: str
     created: str | None = None
     ttl: timedelta | None = None
+    version: tuple[object, ...] | None = None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What :func:`_facts` depend on."""
+        return (self.version, self.sql, self.timestamp, self.created, *self.keys)
+
+
+# Facts of files seen before, by their version: the same files are asked again and again.
+_seen: dict[tuple[object, ...], tuple[bool, bool]] = {}
 
 
 def asof_join(
@@ -87,81 +99,85 @@ def asof_join(
     pyarrow.Table, n rows
         The features, in the order of the entity rows; null where nothing was known.
     """
-    keys = list(table.keys.values())
-    names = list(dict.fromkeys([*keys, timestamp]))
+    names = list(dict.fromkeys([*table.keys.values(), timestamp]))
     rows = entities.select(names).append_column("__row", pa.array(np.arange(entities.num_rows)))
     con.register("__entities", rows)
     try:
-        _load(con, table, rows.num_rows, timestamp)
-        moment = "__ts"
-        if table.created is not None and honour_created and _any(con, "__created > __ts"):
-            _keep_records(con, table)
-            moment = "__visible"
-        elif _has_ties(con, table):
-            _keep_newest_of_ties(con, table)
-        return _in_order(con.sql(_join_sql(table, timestamp, moment)).to_arrow_table())
+        source, moment = _rows_sql(table, rows, timestamp), "__ts"
+        late, tied = _facts(con, table)
+        if late and honour_created:
+            source, moment = _records(con, source, table), "__visible"
+        elif tied:
+            source = _newest_of_ties(con, source, table)
+        return _in_order(con.sql(_join_sql(source, table, timestamp, moment)).to_arrow_table())
+    except (duckdb.ConversionException, duckdb.BinderException) as error:
+        raise DataError(
+            f"The entity rows' {', '.join(table.keys.values())} cannot be compared with "
+            f"{', '.join(table.keys)} of the feature rows: {str(error).splitlines()[0]}",
+            hint="Give both the same type.",
+        ) from error
     finally:
         con.unregister("__entities")
         con.execute(f"DROP TABLE IF EXISTS {_FEATURES}")
 
 
-def _load(con: duckdb.DuckDBPyConnection, table: FeatureTable, count: int, timestamp: str) -> None:
-    """Read the rows that can matter, once: keys, features, times as ``__ts`` and ``__created``."""
-    created = table.created or "NULL::TIMESTAMPTZ"
-    columns = ", ".join(map(quote, dict.fromkeys([*table.keys, *table.features])))
-    latest = f"(SELECT max({quote(timestamp)}) FROM __entities)"
-    conditions = [f"__ts <= {latest}"]
-    if table.ttl:
-        earliest = f"(SELECT min({quote(timestamp)}) FROM __entities)"
-        conditions.append(f"__ts >= {earliest} - {_interval(table.ttl)}")
-    if table.keys and count < _SELECTIVE:
-        ours, theirs = (", ".join(map(quote, names)) for names in (table.keys, table.keys.values()))
-        conditions.append(
-            f"({ours}) IN (SELECT ({theirs}) FROM __entities)"
-            if len(table.keys) > 1
-            else f"{ours} IN (SELECT {theirs} FROM __entities)"
+def _rows_sql(table: FeatureTable, rows: pa.Table, timestamp: str) -> str:
+    """Return a ``SELECT`` of the feature rows that can matter: keys, features, ``__ts`` and ``__created``."""
+    columns = [*map(quote, dict.fromkeys([*table.keys, *table.features])), f"{table.timestamp} AS __ts"]
+    columns.append(f"{table.created or 'NULL::TIMESTAMPTZ'} AS __created")
+    bounds = pc.min_max(rows.column(timestamp)).as_py()
+    if bounds["max"] is None:
+        wanted = "false"
+    else:
+        wanted = f"__ts <= {moment_sql(bounds['max'])}"
+        if table.ttl:
+            wanted += f" AND __ts + {_interval(table.ttl)} >= {moment_sql(bounds['min'])}"
+    only = ""
+    if table.keys and rows.num_rows < _SELECTIVE:
+        only = "SEMI JOIN __entities AS e ON " + " AND ".join(
+            f"r.{quote(ours)} = e.{quote(theirs)}" for ours, theirs in table.keys.items()
         )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {_FEATURES} AS SELECT * FROM "
-        f"(SELECT {columns}{',' if columns else ''} {table.timestamp} AS __ts, {created} AS __created "
-        f"FROM ({table.sql})) WHERE {' AND '.join(conditions)}"
-    )
+    return f"SELECT * FROM (SELECT {', '.join(columns)} FROM ({table.sql})) AS r {only} WHERE {wanted}"
 
 
-def _any(con: duckdb.DuckDBPyConnection, condition: str) -> bool:
-    found = con.execute(f"SELECT bool_or({condition}) FROM {_FEATURES}").fetchone()
-    return bool(found and found[0])
+def _facts(con: duckdb.DuckDBPyConnection, table: FeatureTable) -> tuple[bool, bool]:
+    """Say whether a row was created after its event, and whether two rows share keys and event time."""
+    if table.version is not None and table.identity in _seen:
+        return _seen[table.identity]
+    group = ", ".join([*map(quote, table.keys), "__ts"])
+    created = table.created or "NULL::TIMESTAMPTZ"
+    rows = f"SELECT *, {table.timestamp} AS __ts, {created} AS __created FROM ({table.sql})"
+    [(late, tied)] = con.sql(
+        f"SELECT bool_or(late), bool_or(n > 1) FROM "
+        f"(SELECT bool_or(__created > __ts) AS late, count(*) AS n FROM ({rows}) GROUP BY {group})"
+    ).fetchall()
+    if table.version is not None:
+        _seen[table.identity] = bool(late), bool(tied)
+    return bool(late), bool(tied)
 
 
 def _partition(table: FeatureTable) -> str:
     return f"PARTITION BY {', '.join(map(quote, table.keys))}" if table.keys else ""
 
 
-def _has_ties(con: duckdb.DuckDBPyConnection, table: FeatureTable) -> bool:
-    group = ", ".join([*map(quote, table.keys), "__ts"])
-    found = con.execute(
-        f"SELECT 1 FROM (SELECT {group} FROM {_FEATURES} GROUP BY {group} HAVING count(*) > 1) LIMIT 1"
-    ).fetchone()
-    return found is not None
-
-
-def _keep_newest_of_ties(con: duckdb.DuckDBPyConnection, table: FeatureTable) -> None:
+def _newest_of_ties(con: duckdb.DuckDBPyConnection, source: str, table: FeatureTable) -> str:
     """Of rows with the same keys and event time keep the last created; of those, the last written."""
     group = ", ".join([*map(quote, table.keys), "__ts"])
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {_FEATURES} AS SELECT * FROM {_FEATURES} QUALIFY row_number() OVER "
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {_FEATURES} AS {source}")  # rowid: the order they were written in
+    return (
+        f"SELECT * FROM {_FEATURES} QUALIFY row_number() OVER "
         f"(PARTITION BY {group} ORDER BY __created DESC NULLS LAST, rowid DESC) = 1"
     )
 
 
-def _keep_records(con: duckdb.DuckDBPyConnection, table: FeatureTable) -> None:
+def _records(con: duckdb.DuckDBPyConnection, source: str, table: FeatureTable) -> str:
     """Plan knowledge time: keep only the rows that become the best known one when they become visible.
 
     A row is visible from ``greatest(event, created)`` on. Ordered by that, a row that is older than one already
     visible can never win; of the others, the last visible one always does. So one ASOF join on visibility is exact.
     """
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE {_FEATURES} AS
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {_FEATURES} AS {source}")
+    return f"""
         SELECT * EXCLUDE (__rank, __best, __next) FROM (
             SELECT *, max(__rank) OVER (known ROWS UNBOUNDED PRECEDING) AS __best,
                    lead(__visible) OVER known AS __next
@@ -175,10 +191,9 @@ def _keep_records(con: duckdb.DuckDBPyConnection, table: FeatureTable) -> None:
             WINDOW known AS ({_partition(table)} ORDER BY __visible, __rank)
         )
         WHERE __rank = __best AND __visible IS DISTINCT FROM __next"""
-    )
 
 
-def _join_sql(table: FeatureTable, timestamp: str, moment: str) -> str:
+def _join_sql(source: str, table: FeatureTable, timestamp: str, moment: str) -> str:
     match = " AND ".join(
         [
             *(f"e.{quote(theirs)} = f.{quote(ours)}" for ours, theirs in table.keys.items()),
@@ -191,7 +206,7 @@ def _join_sql(table: FeatureTable, timestamp: str, moment: str) -> str:
         for c, name in table.features.items()
     ]
     picked = ", ".join(["e.__row", *columns])
-    return f"SELECT {picked} FROM __entities AS e ASOF LEFT JOIN {_FEATURES} AS f ON {match}"
+    return f"SELECT {picked} FROM __entities AS e ASOF LEFT JOIN ({source}) AS f ON {match}"
 
 
 def _interval(ttl: timedelta) -> str:

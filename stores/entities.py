@@ -137,7 +137,7 @@ def _timestamp_column(table: pa.Table) -> str:
 def _to_utc(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     try:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column = pa.chunked_array([pa.array(pd.to_datetime(column.to_pandas(), utc=True))])
+            column = pa.chunked_array([pa.array(pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601"))])
         if column.type.tz is None:
             return column.cast(pa.timestamp("us"), safe=False).cast(_UTC_MICROS)
         return column.cast(_UTC_MICROS, safe=False)

@@ -10,8 +10,8 @@ Where this store differs from Feast's on purpose:
   past. ``honour_created_timestamp: false`` in feature_store.yaml gives Feast's behaviour back.
 - *Every entity row comes back, in its order,* duplicates included, also where nothing was known.
 - *Ties are settled*: same keys and event time: the last created wins, then the last written.
-- *Any resolution, with or without a zone*: nanosecond and naive times are read as UTC microseconds; Feast's store
-  fails on nanosecond Parquet with DuckDB 2.0.
+- *Any resolution, with or without a zone*: nanosecond and naive times are read as UTC microseconds; with DuckDB 2.0
+  Feast's store pulls nanosecond times as text.
 - *A folder is a source*: files are appended, never rewritten; a view without files yet gives nulls.
 - *A feature that an entity row already has a column for is an error*, not two columns of one name.
 """
@@ -39,7 +39,7 @@ from feast.repo_config import FeastConfigBaseModel
 from core.errors import DataError
 from core.files import atomic_path
 from core.windows import as_utc as aware
-from stores.entities import EntityRows, entity_rows, key_range
+from stores.entities import entity_rows, key_range
 from stores.retrieval import DuckDBRetrievalJob, join_views
 from stores.sources import as_utc, file_source, location, relation
 from stores.sql import connect, moment, quote
@@ -111,21 +111,18 @@ class DuckDBAsofOfflineStore(OfflineStore):
         honour = bool(config.offline_store.honour_created_timestamp or filter_by_created_timestamp)
         odfvs = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
 
-        def rows() -> EntityRows:
+        with _connect(config) as con:
+            # Mistakes in the rows show here already, and a saved dataset wants their first and last moment.
             if entity_df is None:
-                with _connect(config) as con:
-                    return key_range(con, feature_views, config.repo_path, start_date, end_date)
-            with _connect(config) as con:
-                return entity_rows(con, entity_df)
-
-        # A frame is at hand and cheap to check now; SQL and ranges are run with the job.
-        known = rows() if isinstance(entity_df, pd.DataFrame) else None
+                known = key_range(con, feature_views, config.repo_path, start_date, end_date)
+            else:
+                known = entity_rows(con, entity_df)
 
         def run() -> pa.Table:
             with _connect(config) as con:
                 return join_views(
                     con,
-                    known or rows(),
+                    known,
                     feature_views,
                     feature_refs,
                     repo_path=config.repo_path,
@@ -133,16 +130,12 @@ class DuckDBAsofOfflineStore(OfflineStore):
                     honour_created=honour,
                 )
 
-        metadata = None
-        if known is not None:
-            metadata = RetrievalMetadata(
-                features=feature_refs,
-                keys=[c for c in known.table.column_names if c != known.timestamp],
-                min_event_timestamp=known.earliest,
-                max_event_timestamp=known.latest,
-            )
-        else:
-            metadata = RetrievalMetadata(features=feature_refs, keys=[])
+        metadata = RetrievalMetadata(
+            features=feature_refs,
+            keys=[c for c in known.table.column_names if c != known.timestamp],
+            min_event_timestamp=known.earliest,
+            max_event_timestamp=known.latest,
+        )
         return DuckDBRetrievalJob(run, config.repo_path, odfvs, full_feature_names, metadata)
 
     @staticmethod
@@ -196,7 +189,7 @@ class DuckDBAsofOfflineStore(OfflineStore):
             When the columns are not those of the source, in its order.
         """
         source = file_source(feature_view.batch_source, feature_view.name)
-        schema, names = get_pyarrow_schema_from_batch_source(config, source)
+        _, names = get_pyarrow_schema_from_batch_source(config, source)
         if names != table.column_names:
             raise DataError(
                 f"{feature_view.name}: rows have the columns {table.column_names}, the source has {names}.",
@@ -205,7 +198,8 @@ class DuckDBAsofOfflineStore(OfflineStore):
         path = Path(location(source, config.repo_path))
         if path.suffix == ".parquet" and not path.is_dir():
             if path.is_file():
-                table = pa.concat_tables([pq.read_table(path), table.cast(schema)])
+                before = pq.read_table(path)
+                table = pa.concat_tables([before, table.cast(before.schema)])
             target = path
         else:
             target = path / f"written-{uuid.uuid4().hex}.parquet"
