@@ -1,7 +1,13 @@
-"""What every command starts from: the settings and the feature repo they name."""
+"""What commands start from: the settings, the feature repo they name, and an online store that answers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from core.errors import NoData, PortInUse
+from core.progress import console
 from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
 
@@ -14,3 +20,55 @@ def settings() -> Settings:
 def repo() -> FeatureRepo:
     """Open the configured feature repo."""
     return FeatureRepo.load(get_settings().feature_repo)
+
+
+@contextmanager
+def online_store(repo: FeatureRepo) -> Iterator[str]:
+    """Make sure that the online store answers while the block runs, and say where it is.
+
+    A Redis that answers at the configured address is used as it is. On a loopback address where nothing
+    listens, the embedded server is started, and stopped at the end.
+
+    Raises
+    ------
+    PortInUse
+        When something else listens there.
+    StoreUnavailable
+        When a remote address does not answer.
+    """
+    from stores.connection import online_config, parse_address
+    from stores.embedded import LOOPBACK, EmbeddedServer, ping
+    from stores.registry import open_store
+
+    address = parse_address(online_config(open_store(repo).config).connection_string)
+    if address.host not in LOOPBACK:
+        yield str(address)
+        return
+    password = address.options.get("password")
+    server = EmbeddedServer(repo.layout.run, address.host, address.port, password=password)
+    try:
+        server.start()
+    except PortInUse:
+        if not ping(address.host, address.port, password):
+            raise
+        console.print(f"Using the Redis that already answers at {address}.")
+    try:
+        yield str(address)
+    finally:
+        server.stop()
+
+
+def example_entity(repo: FeatureRepo) -> dict[str, Any]:
+    """Return the keys of one entity that can be predicted right now: one that became known last.
+
+    Raises
+    ------
+    NoData
+        When no feature row of the problem's entity is known yet.
+    """
+    from stores.examples import recent_entities
+
+    found = recent_entities(repo, 1)
+    if not found:
+        raise NoData("The online store knows no entity to predict for yet.", hint="Run: punctual materialize")
+    return found[0]

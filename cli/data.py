@@ -63,9 +63,7 @@ def apply() -> None:
 
 
 def transform(
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Compute all of history again, window by window.")
-    ] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Compute all of history again, window by window.")] = False,
 ) -> None:
     """Turn checked raw rows into feature rows: the windows that are new, and what late rows change."""
     from ingestion.transform import rebuild as rebuild_all
@@ -127,4 +125,3 @@ def features(
 
         pq.write_table(table, temporary, coerce_timestamps="us", allow_truncated_timestamps=True)
     console.print(f"{out}: {table.num_rows:,} rows, {table.num_columns} columns, as of each row's event_timestamp.")
-

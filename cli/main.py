@@ -22,9 +22,9 @@ app = typer.Typer(
     add_completion=False,
     help="""From raw events to predictions by entity id, with a feature store at the centre.
 
-The steps, in order: **fetch** raw windows, **validate** them, **apply** the Feast definitions, **transform** raw rows into
-feature rows, **materialize** them into the online store, build the **dataset**, **train**. `punctual up` does all of that
-and serves the result; `dvc repro` runs the same steps.
+The steps, in order: **fetch** raw windows, **validate** them, **apply** the Feast definitions, **transform** raw rows
+into feature rows, **materialize** them into the online store, build the **dataset**, **train**. `punctual up` does all
+of that and serves the result; `dvc repro` runs the same steps.
 
 Every step can be stopped at any moment and run again. Settings are environment variables (`PUNCTUAL_...`,
 docs/settings.md). Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found what it looks for.""",

@@ -1,0 +1,125 @@
+"""Commands on models: the training set, training, promotion, and predictions with where they came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from cli import context
+from core.errors import InvalidRequest, PunctualError, Unavailable
+from core.progress import console
+
+
+def dataset() -> None:
+    """Build the training set: the spine's rows with the features that were known at each row's moment."""
+    from training.dataset import build_dataset
+
+    manifest = build_dataset(context.repo())
+    console.print(
+        f"{manifest['rows']:,} rows, {len(manifest['columns'])} columns, data version {manifest['data_version']}, "
+        f"snapshot {manifest['sha256'][:16]}"
+    )
+
+
+def train(
+    promote: Annotated[bool, typer.Option(help="Let the gate promote the new model if it deserves it.")] = True,
+    params: Annotated[Path, typer.Option(help="Parameters of the candidates.")] = Path("params.yaml"),
+) -> None:
+    """Train the candidates on the training set, register the best one, and promote it if the gate says so.
+
+    Rows are split by time, never at random. The gate compares with the champion on the same test rows.
+    """
+    from training.params import TrainParams
+    from training.train import train as run
+
+    outcome = run(context.repo(), TrainParams.load(params), promote=promote)
+    shown = ", ".join(
+        f"{name} {outcome.metrics[name]:.4f}" for name in ("auc", "average_precision", "brier", "log_loss")
+    )
+    console.print(f"Version {outcome.version}: {outcome.candidate}. On the test rows: {shown}.")
+    for reason in outcome.verdict.reasons:
+        console.print(f"  {reason}")
+    console.print("Promoted to champion." if promote and outcome.verdict.passed else "Not promoted.")
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="A registered version.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the version.")] = "by hand",
+) -> None:
+    """Make a registered version the champion; the champion before it becomes `previous`."""
+    from training.registry import Registry
+
+    Registry(context.repo()).promote(version, [reason])
+    console.print(f"Version {version} is the champion. Restart `punctual serve` to serve it.")
+
+
+def rollback() -> None:
+    """Make the previous champion the champion again."""
+    from training.registry import Registry
+
+    console.print(f"Version {Registry(context.repo()).rollback()} is the champion again.")
+
+
+def predict(
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of the entity that problem.yaml names.")] = None,
+    entities: Annotated[str | None, typer.Option(help="JSON list of entities instead, keys and inputs.")] = None,
+) -> None:
+    """Ask the running prediction service, and print its answer as JSON.
+
+    Example: `punctual predict 20131001-UA1545-EWR`
+    """
+    asked = _entities(ids, entities)
+    answer = _call("POST", "/predict", json={"entities": asked})
+    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def lineage(
+    prediction_id: Annotated[str, typer.Argument(help="As /predict returned it.")],
+) -> None:
+    """Trace a prediction: what the model saw, which model, trained on what, from which raw data."""
+    from serving.lineage import find
+
+    found = find(context.repo().layout, prediction_id)
+    typer.echo(json.dumps(found, indent=2, default=str, ensure_ascii=False))
+
+
+def _entities(ids: list[str] | None, text: str | None) -> list[Any]:
+    if bool(ids) == bool(text):
+        raise typer.BadParameter("Give ids, or --entities with a JSON list.")
+    if text:
+        try:
+            given = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InvalidRequest(f"--entities is not JSON: {error}.") from error
+        if not isinstance(given, list):
+            raise InvalidRequest("--entities must be a JSON list of objects.")
+        return given
+    from stores.registry import open_store
+
+    repo = context.repo()
+    entity = open_store(repo).get_entity(repo.problem.entity)
+    if entity.value_type.name in ("INT64", "INT32"):
+        wrong = [i for i in ids or [] if not i.lstrip("-").isdigit()]
+        if wrong:
+            raise InvalidRequest(f"{entity.join_key} is a whole number, not {wrong[0]!r}.")
+        return [{entity.join_key: int(i)} for i in ids or []]
+    return [{entity.join_key: i} for i in ids or []]
+
+
+def _call(method: str, path: str, **options: Any) -> Any:
+    settings = context.settings()
+    url = f"http://{settings.host}:{settings.port}{path}"
+    try:
+        answer = httpx.request(method, url, timeout=30, **options)
+    except httpx.TransportError as error:
+        raise Unavailable(
+            f"No prediction service answers at {url}: {error}.", hint="Start it: punctual up (or: punctual serve)"
+        ) from error
+    if answer.status_code != httpx.codes.OK:
+        problem = answer.json()
+        raise PunctualError(f"{problem.get('title', 'Error')} ({answer.status_code}): {problem.get('detail', '')}")
+    return answer.json()
