@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import hiredis
 
 from core.errors import ConfigError, PortInUse, StoreUnavailable
 from core.files import atomic_path
@@ -26,7 +28,7 @@ from core.files import atomic_path
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 _PROBE_SECONDS = 0.02
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HINT = "Stop it, or choose another address with PUNCTUAL_REDIS (online_store.connection_string in feature_store.yaml)."
 
 
@@ -57,20 +59,18 @@ def ping(host: str, port: int, password: str | None = None, timeout: float = 1.0
 
 def _ask(host: str, port: int, password: str | None, timeout: float) -> str:
     """Return ``closed`` (nobody listens), ``ready``, ``loading`` (its data), or ``other`` (no Redis)."""
-    auth = f"AUTH {password}\r\n" if password else ""
+    commands: list[Any] = [*([("AUTH", password)] if password else []), ("PING",)]
     try:
-        with socket.create_connection((host, port), timeout) as connection:
-            connection.sendall(f"{auth}PING\r\n".encode())
-            answer = connection.recv(64)
-            if auth and answer.count(b"\r\n") < 2 and not answer.startswith(b"-"):
-                answer += connection.recv(64)
+        with socket.create_connection((host, port), timeout) as connection, connection.makefile("rb") as replies:
+            connection.sendall(b"".join(hiredis.pack_command(command) for command in commands))
+            answer = [replies.readline(512) for _ in commands][-1]
     except ConnectionRefusedError:
         return "closed"
     except OSError:
         return "other"
-    if b"+PONG" in answer:
+    if answer == b"+PONG\r\n":
         return "ready"
-    return "loading" if answer.startswith((b"-LOADING", b"-NOAUTH", b"-WRONGPASS")) else "other"
+    return "loading" if answer.startswith(b"-LOADING") else "other"
 
 
 class EmbeddedServer:
@@ -99,7 +99,7 @@ class EmbeddedServer:
     """
 
     def __init__(self, run_dir: Path, host: str, port: int, *, password: str | None = None) -> None:
-        if host not in _LOOPBACK:
+        if host not in LOOPBACK:
             raise ConfigError(
                 f"The embedded server listens on this machine only, not on {host!r}.",
                 hint="Use a loopback address, or run a Redis there yourself.",
@@ -129,6 +129,7 @@ class EmbeddedServer:
             if pid is None:
                 pid = self._launch()
             else:
+                self._check_port()
                 self._wait_until_ready(pid)
             return Running(self.host, self.port, pid, self._own())
 
@@ -188,7 +189,7 @@ class EmbeddedServer:
         self._pid_file.unlink(missing_ok=True)
         if _ask(self.host, self.port, self._password, 1.0) != "closed":
             raise PortInUse(
-                f"Port {self.port} is in use by another program, so the embedded Valkey cannot.", hint=_HINT
+                f"Port {self.port} is in use by another program, so the embedded Valkey cannot use it.", hint=_HINT
             )
         self._write_conf()
         with self.log.open("ab") as log:
@@ -227,6 +228,14 @@ class EmbeddedServer:
         with atomic_path(self._conf) as temporary:
             temporary.touch(0o600)
             temporary.write_text("".join(f"{k} {v}\n" for k, v in settings.items()), encoding="utf-8")
+
+    def _check_port(self) -> None:
+        settings = dict(line.split(" ", 1) for line in self._conf.read_text(encoding="utf-8").splitlines())
+        if int(settings["port"]) != self.port:
+            raise PortInUse(
+                f"The embedded Valkey of {self.run_dir} already runs at port {settings['port']}, not {self.port}.",
+                hint="Stop it first, or set PUNCTUAL_REDIS to where it is.",
+            )
 
     def _wait_until_ready(self, pid: int) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -48,8 +49,6 @@ class BulkRedisOnlineStore(RedisOnlineStore):
     equal ones the later arrival. Comparing and writing are one transaction (:mod:`stores.upsert`).
     """
 
-    _wire: Wire | None = None
-
     def online_write_batch(
         self,
         config: RepoConfig,
@@ -64,19 +63,19 @@ class BulkRedisOnlineStore(RedisOnlineStore):
         StoreUnavailable
             When Redis does not answer.
         """
-        online = online_config(config)
-        wire = self._wire = self._wire or Wire(config)
-        for features, rows in _by_features(data).items():
-            upsert = Upsert(wire, ledger.stored_name(config, table), features, expiry=online.key_ttl_seconds)
-            project, version = config.project.encode(), config.entity_key_serialization_version
-            upsert.write(
-                [serialize_entity_key(row[0], version) + project for row in rows],
-                [to_microseconds(_aware(row[2])) for row in rows],
-                [to_microseconds(_aware(row[3] or row[2])) for row in rows],
-                [[row[1][feature].SerializeToString() for row in rows] for feature in features],
-            )
-            if progress:
-                progress(len(rows))
+        project, version = config.project.encode(), config.entity_key_serialization_version
+        with closing(Wire(config)) as wire:
+            for features, rows in _by_features(data).items():
+                expiry = online_config(config).key_ttl_seconds
+                upsert = Upsert(wire, ledger.stored_name(config, table), features, expiry=expiry)
+                upsert.write(
+                    [serialize_entity_key(row[0], version) + project for row in rows],
+                    [to_microseconds(_aware(row[2])) for row in rows],
+                    [to_microseconds(_aware(row[3] or row[2])) for row in rows],
+                    [[row[1][feature].SerializeToString() for row in rows] for feature in features],
+                )
+                if progress:
+                    progress(len(rows))
 
     async def online_write_batch_async(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from feast import FeatureService
 from feast.errors import FeastObjectNotFoundException
+from feast.value_type import ValueType
 
 from core.errors import ConfigError
 from core.problem import parse_duration
@@ -105,7 +106,8 @@ class KeyGroup:
 
 def key_types(view: FeatureView) -> list[tuple[str, Any]]:
     """Return names and Feast value types of the view's join keys."""
-    return [(field.name, field.dtype.to_value_type()) for field in view.entity_columns]
+    types = [(field.name, field.dtype.to_value_type()) for field in view.entity_columns]
+    return types or [(DUMMY_KEY, ValueType.STRING)]
 
 
 def _selected(store: FeatureStore, features: FeatureService | Sequence[str]) -> list[tuple[Any, list[str]]]:

@@ -153,12 +153,12 @@ def _chosen(store: FeatureStore, names: Sequence[str] | None) -> list[FeatureVie
 def _materialize_view(
     store: FeatureStore, client: Redis, view: FeatureView, now: datetime, progress: Advance | None
 ) -> ViewReport:
-    config = store.config
+    config, folder = store.config, store.config.repo_path or store.repo_path
     source = file_source(view.batch_source, view.name)
     shape = ledger.shape(view)
     present = {
-        os.path.relpath(path, store.repo_path): (path, digest_of(sha256(Path(path)), shape))
-        for path in parquet_files(source, store.repo_path)
+        os.path.relpath(path, folder): (path, digest_of(sha256(Path(path)), shape))
+        for path in parquet_files(source, folder)
     }
     taken = ledger.read(client, config, view)
     rewritten = any(name not in present or present[name][1] != digest for name, digest in taken.items())
