@@ -13,8 +13,18 @@ import pytest
 from feast import FeatureStore
 
 from tests.stores.conftest import MakeStore
-from tests.stores.repo import OURS_WITHOUT_KNOWLEDGE_TIME, STOCK, at, read_rows, write_rows
-from tests.stores.test_offline_interface import BALANCE, amounts, asked, balance, row
+from tests.stores.repo import (
+    BALANCE,
+    OURS_WITHOUT_KNOWLEDGE_TIME,
+    STOCK,
+    amounts,
+    asked,
+    at,
+    balance,
+    read_rows,
+    row,
+    write_rows,
+)
 
 
 def test_backfilled_values_do_not_leak_into_the_past(make_store: MakeStore, tmp_path: Path) -> None:

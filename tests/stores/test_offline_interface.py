@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, PushSource, ValueType
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, PushSource, ValueType
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.feature_logging import LoggingConfig
 from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
@@ -18,39 +18,7 @@ from feast.types import Float64, Int64, String
 
 from core.errors import ConfigError, DataError
 from tests.stores.conftest import MakeStore
-from tests.stores.repo import at, read_rows, write_rows
-
-TIME = pa.timestamp("us", tz="UTC")
-BALANCE = {"user": pa.int64(), "amount": pa.float64(), "event_timestamp": TIME, "created_timestamp": TIME}
-
-
-def row(user: int | None, amount: float | None, second: float, created: float | None = None) -> dict[str, Any]:
-    created = second if created is None else created
-    return {"user": user, "amount": amount, "event_timestamp": at(second), "created_timestamp": at(created)}
-
-
-def balance(path: str = "balance", **options: Any) -> list[Any]:
-    """Return one entity and its view; ``path`` is relative to the repo."""
-    user = Entity(name="user", join_keys=["user"], value_type=ValueType.INT64)
-    source = FileSource(
-        name="balance",
-        path=path,
-        timestamp_field=options.pop("timestamp_field", "event_timestamp"),
-        created_timestamp_column="created_timestamp",
-        field_mapping=options.pop("field_mapping", None),
-    )
-    schema = options.pop("schema", [Field(name="amount", dtype=Float64)])
-    view = FeatureView(name="balance", entities=[user], schema=schema, source=source, **options)
-    return [user, view]
-
-
-def asked(*rows: tuple[Any, float]) -> pd.DataFrame:
-    return pd.DataFrame({"user": [r[0] for r in rows], "event_timestamp": [at(r[1]) for r in rows]})
-
-
-def amounts(store: FeatureStore, entities: Any, **options: Any) -> list[Any]:
-    job = store.get_historical_features(entities, ["balance:amount"], **options)
-    return [r["amount"] for r in read_rows(job.to_arrow())]
+from tests.stores.repo import BALANCE, TIME, amounts, asked, at, balance, read_rows, row, write_rows
 
 
 class TestSources:
@@ -137,83 +105,6 @@ class TestSources:
         write_rows(tmp_path / "balance/1.parquet", [row(1, 1.0, 0)], BALANCE)
 
         assert amounts(store, asked((1, 3))) == [1.0]
-
-
-class TestEntityRows:
-    @pytest.fixture
-    def store(self, make_store: MakeStore, tmp_path: Path) -> FeatureStore:
-        store = make_store(balance())
-        rows = [row(1, 1.0, 0), row(1, 2.0, 10), row(2, 5.0, 5)]
-        write_rows(tmp_path / "balance/1.parquet", rows, BALANCE)
-        return store
-
-    def test_sql(self, store: FeatureStore) -> None:
-        sql = "SELECT 1 AS user, TIMESTAMPTZ '2024-01-01 00:00:07+00' AS event_timestamp UNION ALL SELECT 2, '2024-01-01 00:00:07+00' ORDER BY ALL"  # noqa: E501
-
-        assert amounts(store, sql) == [1.0, 5.0]
-
-    def test_range_of_time_gives_every_key_as_of_its_end(self, store: FeatureStore) -> None:
-        got = store.get_historical_features(None, ["balance:amount"], start_date=at(0), end_date=at(7)).to_df()
-
-        assert dict(zip(got["user"], got["amount"], strict=True)) == {1: 1.0, 2: 5.0}
-        assert set(got["event_timestamp"]) == {pd.Timestamp(at(7))}
-
-    def test_range_leaves_out_what_lies_before_it(self, store: FeatureStore) -> None:
-        got = store.get_historical_features(None, ["balance:amount"], start_date=at(4), end_date=at(7)).to_df()
-
-        assert got["user"].tolist() == [2]
-
-    def test_no_rows(self, store: FeatureStore) -> None:
-        empty = asked((1, 0)).iloc[:0]
-
-        got = store.get_historical_features(empty, ["balance:amount"]).to_arrow()
-
-        assert got.num_rows == 0
-        assert got.column_names == ["user", "event_timestamp", "amount"]
-
-    def test_other_name_of_the_only_time_column(self, store: FeatureStore) -> None:
-        assert amounts(store, asked((1, 5)).rename(columns={"event_timestamp": "when"})) == [1.0]
-
-    @pytest.mark.parametrize("kind", ["int32", "Int64", "float64", "int8"])
-    def test_integer_keys_of_any_width(self, store: FeatureStore, kind: str) -> None:
-        assert amounts(store, asked((1, 5), (2, 5)).astype({"user": kind})) == [1.0, 5.0]
-
-    def test_null_keys_match_nothing(self, store: FeatureStore, tmp_path: Path) -> None:
-        write_rows(tmp_path / "balance/2.parquet", [row(None, 9.0, 0)], BALANCE)
-
-        assert amounts(store, asked((None, 5), (1, 5))) == [None, 1.0]
-
-    def test_text_where_numbers_are_needed(self, store: FeatureStore) -> None:
-        with pytest.raises(DataError, match="user"):
-            amounts(store, asked(("one", 5)))
-
-    def test_missing_key_names_it_and_the_view(self, store: FeatureStore) -> None:
-        with pytest.raises(DataError, match=r"user.*balance"):
-            amounts(store, asked((1, 5)).rename(columns={"user": "customer"}))
-
-    def test_no_time_column(self, store: FeatureStore) -> None:
-        with pytest.raises(DataError, match="time"):
-            amounts(store, pd.DataFrame({"user": [1]}))
-
-    def test_times_that_are_none(self, store: FeatureStore) -> None:
-        with pytest.raises(DataError, match="event_timestamp"):
-            amounts(store, pd.DataFrame({"user": [1], "event_timestamp": ["yesterday-ish"]}))
-
-    def test_a_feature_name_that_is_taken(self, store: FeatureStore) -> None:
-        with pytest.raises(DataError, match="amount"):
-            amounts(store, asked((1, 5)).assign(amount=3.0))
-
-    def test_mixed_types(self, store: FeatureStore) -> None:
-        with pytest.raises(DataError):
-            amounts(store, asked((1, 5), ("two", 5)))
-
-    def test_the_given_frame_is_left_alone(self, store: FeatureStore) -> None:
-        given = asked((2, 9), (1, 5))
-        before = given.copy(deep=True)
-
-        amounts(store, given)
-
-        pd.testing.assert_frame_equal(given, before)
 
 
 def test_column_that_no_file_has(make_store: MakeStore, tmp_path: Path) -> None:
