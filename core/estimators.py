@@ -65,7 +65,9 @@ class CatBoostOnCodes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         last = len(self._names) - 1
         with np.errstate(invalid="ignore"):
             places = np.where(np.isnan(codes) | (codes >= last), last, codes).astype(np.intp)
+        with np.errstate(over="ignore"):  # beyond what a float32 holds is as far as it gets
+            numbers = np.ascontiguousarray(x[:, self._numeric], dtype=np.float32)
         return FeaturesData(
-            num_feature_data=np.ascontiguousarray(x[:, self._numeric], dtype=np.float32),
+            num_feature_data=numbers,
             cat_feature_data=self._names[places] if self.categorical else None,
         )

@@ -140,9 +140,9 @@ class PredictionModel:
         ModelUnavailable
             When it is not there, was changed, or was made with other versions of the libraries.
         """
-        if not (folder / HEADER).is_file():
-            raise ModelUnavailable(f"There is no model in {folder}.", hint="Train one: punctual train")
-        header = read_json(folder / HEADER)
+        if not (folder / HEADER).is_file() or not (folder / ESTIMATOR).is_file():
+            raise ModelUnavailable(f"There is no whole model in {folder}.", hint="Train one: punctual train")
+        header = _read_header(folder / HEADER)
         if sha256(folder / ESTIMATOR) != header["estimator_sha256"]:
             raise ModelUnavailable(
                 f"The estimator in {folder} is not the one its header names: it was changed or cut short.",
@@ -162,3 +162,14 @@ class PredictionModel:
             classes=(header["classes"][0], header["classes"][1]),
             metadata=dict(header["metadata"]),
         )
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        header = dict(read_json(path))
+    except (TypeError, ValueError) as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error}.", hint="Train again: punctual train") from error
+    needed = ("features", "calibration", "threshold", "classes", "metadata", "estimator_sha256", "libraries")
+    if missing := [name for name in needed if name not in header]:
+        raise ModelUnavailable(f"{path} lacks {', '.join(missing)}.", hint="Train again: punctual train")
+    return header
