@@ -47,6 +47,7 @@ def _moment(value: Any) -> Any:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(as_utc)]
+Metric = Literal["auc", "average_precision", "brier", "log_loss", "f1", "precision", "recall"]
 
 
 class _Part(BaseModel):
@@ -94,8 +95,8 @@ class Gate(_Part):
     """What a challenger must reach on the test rows to become champion."""
 
     metric: Literal["auc", "average_precision", "brier", "log_loss"] = "auc"
-    floors: dict[str, float] = {}
-    ceilings: dict[str, float] = {}
+    floors: dict[Metric, float] = {}
+    ceilings: dict[Metric, float] = {}
     min_gain: float = Field(0.0, description="How much better than the champion on the same test rows.")
 
 

@@ -1,0 +1,92 @@
+"""The small loans repo, prepared for training, and its training set worked out by hand."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from core.repo import FeatureRepo
+
+LOANS = Path(__file__).resolve().parents[1] / "repos" / "loans"
+
+
+@dataclass
+class Loans:
+    """A copy of the loans repo that a test may spoil."""
+
+    folder: Path
+
+    @classmethod
+    def copy_to(cls, folder: Path) -> Loans:
+        shutil.copytree(LOANS, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
+        return cls(folder)
+
+    @property
+    def repo(self) -> FeatureRepo:
+        """Open it anew, with whatever its files say now."""
+        return FeatureRepo.load(self.folder)
+
+    def prepare(self, windows: int = 1) -> None:
+        """Fetch further windows and compute their features."""
+        from ingestion.fetch import fetch_window, next_window
+        from ingestion.transform import transform
+        from ingestion.validate import validate_all
+
+        for _ in range(windows):
+            window = next_window(self.repo)
+            assert window is not None
+            fetch_window(self.repo, window)
+        list(validate_all(self.repo))
+        transform(self.repo)
+
+    def sql(self, name: str, text: str) -> None:
+        """Replace one SQL file."""
+        (self.folder / "sql" / f"{name}.sql").write_text(text)
+
+    def problem(self, **changes: Any) -> None:
+        """Change fields of ``problem.yaml``."""
+        path = self.folder / "problem.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+    def valid(self, table: str) -> pd.DataFrame:
+        """Return the checked rows of a raw table."""
+        return pd.concat(pd.read_parquet(p) for p in sorted(self.repo.layout.valid.glob(f"*/{table}.parquet")))
+
+    def dataset(self) -> pd.DataFrame:
+        """Return the training snapshot."""
+        return pd.read_parquet(self.repo.layout.dataset / "train.parquet")
+
+    def by_hand(self) -> pd.DataFrame:
+        """Work out the training set row by row in plain Python, ordered by payment."""
+        loans, payments = self.valid("loans").set_index("loan_id"), self.valid("payments")
+        now = self.repo.clock.now()
+        out = []
+        for row in payments[payments["known_at"] <= now].itertuples():
+            loan, moment = loans.loc[row.loan_id], row.due_at - pd.Timedelta(days=1)
+            own = payments[(payments["customer_id"] == loan["customer_id"]) & (payments["known_at"] <= moment)]
+            last = own["known_at"].max()
+            age = last - own["known_at"]
+            recent = own[age <= pd.Timedelta(days=30)]
+            # The view promises 45 days; older rows are no longer there.
+            known = bool(len(own)) and moment - last <= pd.Timedelta(days=45)
+            out.append(
+                {
+                    "loan_id": row.loan_id,
+                    "event_timestamp": moment,
+                    "missed": row.missed,
+                    "region": loan["region"],
+                    "hour": loan["known_at"].hour,
+                    "payments_30d": len(recent) if known else np.nan,
+                    "missed_30d": recent["missed"].sum() if known else np.nan,
+                    "last_missed": own.loc[own["known_at"] == last, "missed"].max() if known else np.nan,
+                    "amount_thousands": loan["amount"] / 1000.0,
+                    "label_timestamp": row.known_at,
+                }
+            )
+        return pd.DataFrame(out).sort_values(["loan_id", "event_timestamp"], ignore_index=True)
