@@ -148,13 +148,15 @@ def _transform_window(repo: FeatureRepo, query: Query, target: Target, window: W
         start = _first_change(con, repo, query, window)
         register_raw(con, repo, windows=arrived, history_from=_history(con, query, start))
         rows = select_rows(con, query, target)
-        when = quote(target.timestamp)
+        given = target.created in [c[0] for c in con.execute(f"DESCRIBE {rows}").fetchall()]
+        # A query that dates its rows itself may tell of events before they became known: then that is what counts.
+        when = quote(target.created if given and target.created else target.timestamp)
         rows = f"SELECT * FROM ({rows}) WHERE {when} >= {moment(start)} AND {when} < {moment(window.until)}"
-        if target.created and target.created not in [c[0] for c in con.execute(f"DESCRIBE {rows}").fetchall()]:
+        if target.created and not given:
             late = f"CASE WHEN {when} < {moment(window.since)} THEN {moment(window.until)} ELSE {when} END"
             rows = f"SELECT *, {late} AS {quote(target.created)} FROM ({rows})"
         if start < window.since:
-            rows = _only_changed(con, target, rows, window, arrived)
+            rows = _only_changed(con, target, rows, window, arrived, given)
         order = ", ".join(map(quote, (*target.keys, target.timestamp, *target.features)))
         with atomic_path(path) as temporary:
             try:
@@ -197,15 +199,17 @@ def _history(con: duckdb.DuckDBPyConnection, query: Query, start: datetime) -> d
 
 
 def _only_changed(
-    con: duckdb.DuckDBPyConnection, target: Target, rows: str, window: Window, arrived: list[Window]
+    con: duckdb.DuckDBPyConnection, target: Target, rows: str, window: Window, arrived: list[Window], given: bool
 ) -> str:
     """Return SQL for the window's own rows, and of the older ones those that differ from what stands."""
     files = [target.folder / f"{w.id}.parquet" for w in arrived if w < window]
     if not files:
         return rows
-    when = quote(target.timestamp)
-    compared = ", ".join(map(quote, (*target.keys, *target.features, target.timestamp)))
-    partition = ", ".join(map(quote, (*target.keys, target.timestamp)))
+    # What makes a row: its key and moment, and where the query gives it, when it was created.
+    identity = (*target.keys, target.timestamp, *([target.created] if given and target.created else []))
+    when = quote(identity[-1])
+    compared = ", ".join(map(quote, (*identity, *target.features)))
+    partition = ", ".join(map(quote, identity))
     newest = f"ORDER BY {quote(target.created)} DESC, filename DESC" if target.created else "ORDER BY filename DESC"
     stands = (
         f"SELECT * FROM read_parquet([{', '.join(map(text, files))}], filename = true) "
@@ -216,7 +220,7 @@ def _only_changed(
         f"SELECT * FROM __rows WHERE {when} >= {moment(window.since)} UNION ALL "
         f"SELECT r.* FROM __rows AS r SEMI JOIN (SELECT {compared} FROM __rows WHERE {when} < {moment(window.since)} "
         f"EXCEPT SELECT {compared} FROM ({stands})) AS c ON "
-        + " AND ".join(f"r.{quote(c)} IS NOT DISTINCT FROM c.{quote(c)}" for c in (*target.keys, target.timestamp))
+        + " AND ".join(f"r.{quote(c)} IS NOT DISTINCT FROM c.{quote(c)}" for c in identity)
         + f" WHERE r.{when} < {moment(window.since)}"
     )
 

@@ -14,7 +14,7 @@ from core.files import atomic_dir, atomic_path, write_json
 from core.progress import progress
 from core.windows import Window, list_windows
 from ingestion.fetch import write_table
-from stores.raw import key_of
+from stores.raw import key_of, known_at
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
@@ -88,6 +88,9 @@ def _validate_window(repo: FeatureRepo, window: Window, advance: Any) -> WindowR
     for name in _referenced_first(repo.schemas):
         table = pd.read_parquet(repo.layout.raw / window.id / f"{name}.parquet")
         reasons = _bad_rows(name, table, repo.schemas[name])
+        column = known_at(repo.schemas[name])
+        for index in table.index[table[column] >= window.until]:
+            reasons.setdefault(int(index), []).append(f"{column} lies after the window: {table[column][index]}")
         warnings = _references(repo, window, name, table, good, reasons)
         found = pd.Series({i: "; ".join(words) for i, words in sorted(reasons.items())}, dtype=object)
         if len(found) > MAX_BAD_SHARE * len(table):
@@ -98,7 +101,8 @@ def _validate_window(repo: FeatureRepo, window: Window, advance: Any) -> WindowR
         good[name] = table.drop(index=found.index)
         bad[name] = table.loc[found.index].assign(reason=found)
         counts = pd.Series([w for words in reasons.values() for w in words], dtype=object).value_counts()
-        report.tables[name] = TableReport(len(table), len(found), counts.sort_index().to_dict(), warnings)
+        tally = {str(reason): int(count) for reason, count in counts.sort_index().items()}
+        report.tables[name] = TableReport(len(table), len(found), tally, warnings)
         advance(note=name)
     _write(repo, window, good, bad, report)
     return report

@@ -63,21 +63,20 @@ def register_raw(
     arrived = list_windows(repo.layout.valid) if windows is None else windows
     for table, schema in repo.schemas.items():
         column, key = quote(known_at(schema)), key_of(schema)
-        conditions = []
-        if history_from and table in history_from:
-            conditions.append(f"{column} >= {moment(history_from[table])}")
+        oldest = (history_from or {}).get(table)
+        # No row outlasts its window: one that ended before the history begins can be left out.
+        files = arrived if oldest is None else [w for w in arrived if w.until > oldest]
+        rows = f"({_select(repo, table, schema, files)})"
         if known_before is not None:
-            conditions.append(f"{column} < {moment(known_before)}")
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        latest = ""
-        if key and len(arrived) > 1:
-            # A key that arrives again is a correction: the newest arrival counts, at its own time.
+            rows = f"(SELECT * FROM {rows} WHERE {column} < {moment(known_before)})"
+        if key and len(files) > 1:
+            # A key that arrives again is a correction: the newest arrival counts, at its own time. So this comes
+            # before the history is cut: a correction may have moved a row out of it.
             names = ", ".join(map(quote, key))
-            latest = f"QUALIFY row_number() OVER (PARTITION BY {names} ORDER BY __arrival DESC) = 1"
-        con.execute(
-            f"CREATE OR REPLACE VIEW {quote(table)} AS SELECT * EXCLUDE (__arrival) FROM "
-            f"(SELECT * FROM ({_select(repo, table, schema, arrived)}) {where} {latest})"
-        )
+            newest = f"row_number() OVER (PARTITION BY {names} ORDER BY __arrival DESC) = 1"
+            rows = f"(SELECT * FROM {rows} QUALIFY {newest})"
+        where = f"WHERE {column} >= {moment(oldest)}" if oldest is not None else ""
+        con.execute(f"CREATE OR REPLACE VIEW {quote(table)} AS SELECT * EXCLUDE (__arrival) FROM {rows} {where}")
 
 
 def _select(repo: FeatureRepo, table: str, schema: Any, arrived: list[Window]) -> str:
