@@ -10,7 +10,6 @@ times as long a row.)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiredis
@@ -38,19 +37,25 @@ def created_field(view: str) -> bytes:
 
 
 class _Chunk(NamedTuple):
-    """Rows that are written at once: keys, (event, created) times, and the commands that write them."""
+    """Rows that are written at once: their keys, times, and the commands that write them."""
 
     keys: Sequence[bytes]
-    times: Sequence[tuple[int, int]]
+    stamps: Sequence[int]
+    created: Sequence[int]
     commands: Sequence[bytes]
 
 
 class _Transaction(NamedTuple):
-    """The commands of each row to write, all of them packed, and how many replies they have."""
+    """How many rows it writes, its commands, and how many replies they have."""
 
-    rows: list[list[bytes]]
+    rows: int
     payload: bytes
     reply_count: int
+
+
+def _bulk(text: bytes) -> bytes:
+    """Return an argument as it goes over the wire, ready to be part of a ``%`` template."""
+    return b"$%d\r\n%b\r\n" % (len(text), text.replace(b"%", b"%%"))
 
 
 class Upsert:
@@ -74,8 +79,11 @@ class Upsert:
         self, wire: Wire, view: str, features: Sequence[str], *, expiry: int | None = None, force: bool = False
     ) -> None:
         self._wire, self._expiry, self._force = wire, expiry, force
-        self._stamp, self._created = timestamp_field(view), created_field(view)
-        self._fields = [field_name(view, feature) for feature in features]
+        self._created = created_field(view)
+        stamp, value = _bulk(timestamp_field(view)), b"$%d\r\n%b\r\n"
+        fields = [stamp, *(_bulk(field_name(view, feature)) for feature in features)]
+        self._hset = b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * len(fields)) + value + value.join([*fields, b""])
+        self._hmget = b"*4\r\n$5\r\nHMGET\r\n" + value + stamp + _bulk(self._created)
 
     def write(
         self,
@@ -101,13 +109,10 @@ class Upsert:
             When Redis does not answer. Rows of earlier chunks stay; writing again is safe.
         """
         encoded = encode_timestamps(pa.array(stamps, pa.int64()))
-        pairs = [part for field, column in zip(self._fields, columns, strict=True) for part in (repeat(field), column)]
-        commands = list(map(_pack, zip(repeat(b"HSET"), keys, repeat(self._stamp), encoded, *pairs)))
-        times = list(zip(stamps, created, strict=True))
-        chunks = [
-            _Chunk(keys[start : start + _CHUNK], times[start : start + _CHUNK], commands[start : start + _CHUNK])
-            for start in range(0, len(keys), _CHUNK)
-        ]
+        arguments = [part for column in (keys, encoded, *columns) for part in (map(len, column), column)]
+        commands = list(map(self._hset.__mod__, zip(*arguments, strict=True)))
+        parts = [slice(start, start + _CHUNK) for start in range(0, len(keys), _CHUNK)]
+        chunks = [_Chunk(keys[part], stamps[part], created[part], commands[part]) for part in parts]
         written = 0
         for _ in range(_ATTEMPTS):
             done, chunks = self._write_chunks(chunks)
@@ -125,7 +130,7 @@ class Upsert:
         The transaction of one chunk and the reads of the next travel together.
         """
         written, refused = 0, []
-        due = _Transaction([], b"", 0)
+        due = _Transaction(0, b"", 0)
         for chunk, following in zip([None, *chunks], [*chunks, None], strict=True):
             reads, read_count = self._reads(following)
             payload, reply_count = due.payload + reads, due.reply_count + read_count
@@ -134,7 +139,7 @@ class Upsert:
                 if replies[due.reply_count - 1] is None:
                     refused.append(chunk)
                 else:
-                    written += len(due.rows)
+                    written += due.rows
             if following is not None:
                 due = self._transaction(following, replies[due.reply_count :])
         return written, refused
@@ -143,8 +148,8 @@ class Upsert:
         """Return commands that watch the keys and read the times stored there, and how many replies they have."""
         if chunk is None or self._force:
             return b"", 0
-        times = zip(repeat(b"HMGET"), chunk.keys, repeat(self._stamp), repeat(self._created))
-        return b"".join((_pack((b"WATCH", *chunk.keys)), *map(_pack, times))), len(chunk.keys) + 1
+        reads = map(self._hmget.__mod__, zip(map(len, chunk.keys), chunk.keys, strict=True))
+        return b"".join((_pack((b"WATCH", *chunk.keys)), *reads)), len(chunk.keys) + 1
 
     def _transaction(self, chunk: _Chunk, replies: Sequence[Any]) -> _Transaction:
         stored = {}
@@ -152,26 +157,28 @@ class Upsert:
             if stamp is not None:
                 moment = decode_timestamp(stamp)
                 stored[key] = (moment, moment if late is None else decode_timestamp(late))
-        rows = self._choose(chunk, stored)
+        rows, commands = self._choose(chunk, stored)
         if not rows:
-            return _Transaction([], _pack((b"UNWATCH",)), 1)
-        commands = [command for row in rows for command in row]
+            return _Transaction(0, _pack((b"UNWATCH",)), 1)
         return _Transaction(rows, b"".join((_MULTI, *commands, _EXEC)), len(commands) + 2)
 
-    def _choose(self, chunk: _Chunk, stored: dict[bytes, tuple[int, int]]) -> list[list[bytes]]:
-        """Return the commands of each row that is not older than what is stored, or than another row before it."""
-        chosen = []
-        for key, time, command in zip(*chunk, strict=True):
+    def _choose(self, chunk: _Chunk, stored: dict[bytes, tuple[int, int]]) -> tuple[int, Sequence[bytes]]:
+        """Return how many rows are not older than what is stored or comes before them, and what writes those."""
+        plain = not (stored or self._force or self._expiry) and chunk.created == chunk.stamps
+        if plain and len(set(chunk.keys)) == len(chunk.keys):  # a first fill: nothing to compare
+            return len(chunk.keys), chunk.commands
+        rows, chosen = 0, []
+        for key, event, created, command in zip(*chunk, strict=True):
             old = stored.get(key)
-            if old is not None and time < old:
+            if old is not None and (event, created) < old:
                 continue
-            row = [command]
-            if time[0] != time[1]:
-                row.append(_pack((b"HSET", key, self._created, encode_timestamp(time[1]))))
+            rows += 1
+            chosen.append(command)
+            if event != created:
+                chosen.append(_pack((b"HSET", key, self._created, encode_timestamp(created))))
             elif self._force or (old is not None and old[0] != old[1]):
-                row.append(_pack((b"HDEL", key, self._created)))
+                chosen.append(_pack((b"HDEL", key, self._created)))
             if self._expiry:
-                row.append(_pack((b"EXPIRE", key, self._expiry)))
-            stored[key] = time
-            chosen.append(row)
-        return chosen
+                chosen.append(_pack((b"EXPIRE", key, self._expiry)))
+            stored[key] = (event, created)
+        return rows, chosen

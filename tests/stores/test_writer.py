@@ -178,12 +178,13 @@ def test_progress_counts_rows(tmp_path: Path, valkey: str) -> None:
     write_file(tmp_path, "a", [row(i, 10, item=i) for i in range(50)])
     seen: list[tuple[int, str]] = []
     materialize(store, now=NOW, progress=lambda steps=1, *, note="": seen.append((steps, note)))
-    assert seen == [(50, "stock")]
+    assert sum(steps for steps, _ in seen) == 50  # in one or more batches
+    assert {note for _, note in seen} == {"stock"}
 
 
 def test_killed_in_the_middle_and_resumed_it_is_the_same_store(tmp_path: Path, valkey: str) -> None:
     store = make_store(tmp_path, valkey, features=("big", "text"))
-    rows = 60_000
+    rows = 30_000
     for half in (0, 1):
         write_file(
             tmp_path, f"{half}",
