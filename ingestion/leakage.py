@@ -15,7 +15,7 @@ from core.errors import NoData
 from core.progress import progress
 from core.repo import SPINE
 from core.windows import list_windows
-from ingestion.transform import feature_targets, select_rows
+from ingestion.transform import feature_targets, known_when, select_rows
 from stores.raw import register_raw
 from stores.sql import connect, moment, quote
 
@@ -112,10 +112,10 @@ def spread_cuts(repo: FeatureRepo, count: int) -> list[datetime]:
 
 
 def _run_view(con: duckdb.DuckDBPyConnection, repo: FeatureRepo, target: Target, cut: datetime) -> list[str]:
-    when = quote(target.timestamp)
     for name, before in (("later", None), ("known", cut)):
         register_raw(con, repo, known_before=before)
         rows = select_rows(con, repo.queries[target.view], target)
+        when = quote(known_when(con, rows, target))
         con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM ({rows}) WHERE {when} < {moment(cut)}")
     return [*target.keys, target.timestamp]
 

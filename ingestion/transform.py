@@ -142,15 +142,23 @@ def select_rows(con: duckdb.DuckDBPyConnection, query: Query, target: Target) ->
     return f"SELECT {', '.join(columns)} FROM ({query.text})"
 
 
+def known_when(con: duckdb.DuckDBPyConnection, rows: str, target: Target) -> str:
+    """Return the column that says when a row became known: what the query created, else its event time.
+
+    A query that gives ``created_timestamp`` itself may tell of events from before they became known.
+    """
+    given = [str(column[0]) for column in con.execute(f"DESCRIBE {rows}").fetchall()]
+    return target.created if target.created and target.created in given else target.timestamp
+
+
 def _transform_window(repo: FeatureRepo, query: Query, target: Target, window: Window, arrived: list[Window]) -> int:
     path = target.folder / f"{window.id}.parquet"
     with connect() as con:
         start = _first_change(con, repo, query, window)
         register_raw(con, repo, windows=arrived, history_from=_history(con, query, start))
         rows = select_rows(con, query, target)
-        given = target.created in [c[0] for c in con.execute(f"DESCRIBE {rows}").fetchall()]
-        # A query that dates its rows itself may tell of events before they became known: then that is what counts.
-        when = quote(target.created if given and target.created else target.timestamp)
+        when = quote(known_when(con, rows, target))
+        given = when != quote(target.timestamp)
         rows = f"SELECT * FROM ({rows}) WHERE {when} >= {moment(start)} AND {when} < {moment(window.until)}"
         if target.created and not given:
             late = f"CASE WHEN {when} < {moment(window.since)} THEN {moment(window.until)} ELSE {when} END"

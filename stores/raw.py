@@ -67,15 +67,15 @@ def register_raw(
         # No row outlasts its window: one that ended before the history begins can be left out.
         files = arrived if oldest is None else [w for w in arrived if w.until > oldest]
         rows = f"({_select(repo, table, schema, files)})"
-        if known_before is not None:
-            rows = f"(SELECT * FROM {rows} WHERE {column} < {moment(known_before)})"
         if key and len(files) > 1:
             # A key that arrives again is a correction: the newest arrival counts, at its own time. So this comes
-            # before the history is cut: a correction may have moved a row out of it.
+            # before anything is cut: a correction may have moved a row across the cut.
             names = ", ".join(map(quote, key))
             newest = f"row_number() OVER (PARTITION BY {names} ORDER BY __arrival DESC) = 1"
             rows = f"(SELECT * FROM {rows} QUALIFY {newest})"
-        where = f"WHERE {column} >= {moment(oldest)}" if oldest is not None else ""
+        bounds = [f"{column} >= {moment(oldest)}"] if oldest is not None else []
+        bounds += [f"{column} < {moment(known_before)}"] if known_before is not None else []
+        where = f"WHERE {' AND '.join(bounds)}" if bounds else ""
         con.execute(f"CREATE OR REPLACE VIEW {quote(table)} AS SELECT * EXCLUDE (__arrival) FROM {rows} {where}")
 
 

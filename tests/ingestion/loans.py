@@ -43,6 +43,11 @@ class Loans:
         shutil.copytree(LOANS, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
         return cls(folder)
 
+    def copied_to(self, folder: Path) -> Loans:
+        """Return another like this one, data included."""
+        shutil.copytree(self.folder, folder)
+        return Loans(folder)
+
     @property
     def repo(self) -> FeatureRepo:
         """Open it anew, with whatever its files say now."""
