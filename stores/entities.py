@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +19,6 @@ from stores.sources import as_utc, file_source, relation
 from stores.sql import moment, quote
 
 if TYPE_CHECKING:
-    import duckdb
     from feast import FeatureView
 
 EVENT_TIMESTAMP = "event_timestamp"
@@ -58,21 +58,33 @@ def join_keys(view: FeatureView) -> dict[str, str]:
     return {c.name: renamed.get(c.name, c.name) for c in view.entity_columns if c.name != DUMMY_KEY}
 
 
-def entity_rows(con: duckdb.DuckDBPyConnection, given: pd.DataFrame | str) -> EntityRows:
-    """Read entity rows from a frame or from SQL.
+def query_rows(con: duckdb.DuckDBPyConnection, sql: str) -> EntityRows:
+    """Read entity rows from a query.
+
+    Raises
+    ------
+    DataError
+        When DuckDB cannot run it, or its rows cannot be used.
+    """
+    try:
+        table = con.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise DataError(f"The entity query cannot be run: {str(error).splitlines()[0]}") from error
+    return entity_rows(table)
+
+
+def entity_rows(given: pd.DataFrame | pa.Table) -> EntityRows:
+    """Read entity rows from a frame.
 
     Raises
     ------
     DataError
         When there is no single time column, or a column mixes types.
     """
-    if isinstance(given, str):
-        table = con.sql(given).to_arrow_table()
-    else:
-        try:
-            table = pa.Table.from_pandas(given, preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(f"The entity rows cannot be read: {error}.", hint="Give each column one type.") from error
+    try:
+        table = given if isinstance(given, pa.Table) else pa.Table.from_pandas(given, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"The entity rows cannot be read: {error}.", hint="Give each column one type.") from error
     timestamp = _timestamp_column(table)
     moments = _to_utc(table.column(timestamp), timestamp)
     position = table.column_names.index(timestamp)

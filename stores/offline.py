@@ -39,7 +39,7 @@ from feast.repo_config import FeastConfigBaseModel
 from core.errors import DataError
 from core.files import atomic_path
 from core.windows import as_utc as aware
-from stores.entities import entity_rows, key_range
+from stores.entities import entity_rows, key_range, query_rows
 from stores.retrieval import DuckDBRetrievalJob, join_views
 from stores.sources import as_utc, file_source, location, relation
 from stores.sql import connect, moment, quote
@@ -106,17 +106,21 @@ class DuckDBAsofOfflineStore(OfflineStore):
         Raises
         ------
         DataError
-            When the entity rows lack a key or a time, or a feature's name is taken.
+            When the entity rows cannot be read or lack a time; the job raises it when a key is missing or a
+            feature's name is taken.
         """
         honour = bool(config.offline_store.honour_created_timestamp or filter_by_created_timestamp)
         odfvs = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
 
-        with _connect(config) as con:
-            # Mistakes in the rows show here already, and a saved dataset wants their first and last moment.
-            if entity_df is None:
-                known = key_range(con, feature_views, config.repo_path, start_date, end_date)
-            else:
-                known = entity_rows(con, entity_df)
+        # Mistakes in the rows show here already, and a saved dataset wants their first and last moment.
+        if isinstance(entity_df, pd.DataFrame):
+            known = entity_rows(entity_df)
+        else:
+            with _connect(config) as con:
+                if entity_df is None:
+                    known = key_range(con, feature_views, config.repo_path, start_date, end_date)
+                else:
+                    known = query_rows(con, entity_df)
 
         def run() -> pa.Table:
             with _connect(config) as con:

@@ -28,6 +28,11 @@ def test_sql(store: FeatureStore) -> None:
     assert amounts(store, sql) == [1.0, 5.0]
 
 
+def test_sql_that_does_not_run(store: FeatureStore) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        amounts(store, "SELECT * FROM nowhere")
+
+
 def test_range_of_time_gives_every_key_as_of_its_end(store: FeatureStore) -> None:
     got = store.get_historical_features(None, ["balance:amount"], start_date=at(0), end_date=at(7)).to_df()
 
