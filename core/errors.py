@@ -41,7 +41,7 @@ class PunctualError(Exception):
     """
 
     status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
+    title: ClassVar[str] = "Failed"
 
     def __init__(self, message: str, *, hint: str = "", **context: Any) -> None:
         super().__init__(message)

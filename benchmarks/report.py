@@ -1,0 +1,90 @@
+"""Runs every benchmark one after the other and writes docs/performance.md (``make bench``)."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+# What is measured, the command, the bar that must be reached, and whether a larger ratio is better.
+RUNS: list[tuple[str, list[str], float, bool]] = [
+    ("point-in-time join, 100 rows, 6 views", ["pit", "--rows", "100"], 100, True),
+    ("point-in-time join, 1,000 rows, 6 views", ["pit", "--rows", "1000"], 100, True),
+    ("point-in-time join, 334,000 rows", ["pit", "--rows", "334000"], 1.5, False),
+    ("point-in-time join, 3,300,000 rows", ["pit", "--rows", "3300000"], 1.5, False),
+    ("materialize 100,000 rows", ["materialize"], 5, True),
+    ("online read, 1 row", ["online", "--rows", "1"], 2, True),
+    ("online read, 100 rows", ["online", "--rows", "100"], 4, True),
+]
+HEAD = """# Performance
+
+Ours and stock Feast {feast}, side by side in one run on the same data and the same machine; every run also checks
+that both give the same values. Times on a shared machine are noisy, so the ratio is what counts. `make bench` measures
+again and rewrites this page; each row can be run alone: `.venv/bin/python -m benchmarks.<command>`.
+
+Measured with {cores} cores, Python {python}, DuckDB {duckdb}, Feast {feast}.
+
+| what | command | ratio | bar | ours | other |
+|---|---|---:|---:|---:|---:|
+"""
+FOOT = """
+For the joins up to 10,000 rows *other* is Feast's own DuckDB store, and the ratio its time over ours. Beyond, Feast's
+store does not fit in memory: *other* is the ASOF query that one would write by hand, and the ratio our time over its.
+Each rival runs in a process of its own; MB is that process's peak memory. For online reads and materialization,
+*other* is Feast's SDK on a Valkey of the same build.
+"""
+
+
+def measure(command: list[str]) -> dict[str, Any]:
+    """Run one benchmark in a process of its own and return its JSON line."""
+    print("benchmarks." + " ".join(command), file=sys.stderr, flush=True)
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{command[0]}", *command[1:]], stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        raise SystemExit(f"benchmarks.{' '.join(command)} failed: the lines above say why.")
+    line = done.stdout.decode().strip().splitlines()[-1]
+    print(line, flush=True)
+    return dict(json.loads(line))
+
+
+def row(what: str, command: list[str], bar: float, higher: bool, found: dict[str, Any]) -> str:
+    """Return one row of the table."""
+    ratio = found["ratio"]
+    reached = ratio >= bar if higher else ratio <= bar
+    sign = "≥" if higher else "≤"
+    facts = {who: _facts(found, who) for who in ("ours", "stock", "handwritten")}
+    other = facts["stock"] or facts["handwritten"]
+    return (
+        f"| {what} | `{' '.join(command)}` | **{ratio:g}**{'' if reached else ' (missed)'} | {sign} {bar:g} "
+        f"| {facts['ours']} | {other} |"
+    )
+
+
+def _facts(found: dict[str, Any], who: str) -> str:
+    shown: dict[str, Callable[[Any], str]] = {
+        "s": lambda v: f"{v:.3g} s",
+        "ms": lambda v: f"{v:.3g} ms",
+        "rows_per_s": lambda v: f"{v:,} rows/s",
+        "peak_mb": lambda v: f"{v:,} MB",
+    }
+    return ", ".join(text(found[f"{who}_{unit}"]) for unit, text in shown.items() if f"{who}_{unit}" in found)
+
+
+def main() -> None:
+    """Measure everything and write the page."""
+    rows = [row(*run, measure(run[1])) for run in RUNS]
+    head = HEAD.format(
+        cores=os.cpu_count(), python=platform.python_version(), duckdb=version("duckdb"), feast=version("feast")
+    )
+    PAGE.write_text(head + "\n".join(rows) + "\n" + FOOT, encoding="utf-8")
+    print(f"wrote {PAGE.name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
