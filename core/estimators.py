@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 _MISSING = b"missing"
 
 
-class CatBoostOnCodes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class CatBoostOnCodes(ClassifierMixin, BaseEstimator):
     """CatBoost with its native treatment of categories, fed from coded columns.
 
     Parameters

@@ -70,11 +70,14 @@ def make(name: str, features: list[Feature], params: TrainParams) -> Any:
     Raises
     ------
     ConfigError
-        When there is none of that name.
+        When there is none of that name, or it has no such parameter.
     """
     if name not in CANDIDATES:
         raise ConfigError(f"There is no candidate {name!r}.", hint=f"There are: {', '.join(CANDIDATES)}.")
-    return CANDIDATES[name](features, params)
+    try:
+        return CANDIDATES[name](features, params)
+    except TypeError as error:
+        raise ConfigError(f"params.yaml: train.{name}: {error}.", hint="Use a parameter that it has.") from error
 
 
 def fit(estimator: Any, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> Any:

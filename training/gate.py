@@ -45,6 +45,7 @@ def judge(
     champion: np.ndarray | None,
     threshold: float,
     seed: int,
+    unopposed: str = "there is no champion to beat",
 ) -> Verdict:
     """Judge a challenger by its probabilities on the test rows.
 
@@ -58,6 +59,8 @@ def judge(
         The challenger's decision threshold.
     seed : int
         Seed of the resampling.
+    unopposed : str
+        The reason to note where there are no probabilities of a champion.
     """
     verdict = Verdict()
     found = scores(y, challenger, threshold)
@@ -66,7 +69,7 @@ def judge(
     for name, ceiling in gate.ceilings.items():
         verdict.add(found[name] <= ceiling, f"{name} {found[name]:.4f}, ceiling {ceiling}")
     if champion is None:
-        verdict.add(True, "there is no champion to beat")
+        verdict.add(True, unopposed)
         return verdict
     gain, low = paired_gain(gate.metric, y, challenger, champion, seed)
     verdict.add(

@@ -78,7 +78,7 @@ def _scores(folder: Path, y: np.ndarray, probability: np.ndarray, threshold: flo
 
 
 def _bars(folder: Path, name: str, bars: list[tuple[str, float]], x_label: str) -> None:
-    figure, axes = plt.subplots(figsize=(7, 0.6 + 0.26 * max(1, len(bars))))
+    figure, axes = plt.subplots(figsize=(7, 1.2 + 0.26 * max(1, len(bars))))
     axes.barh([b[0] for b in bars][::-1], [b[1] for b in bars][::-1])
     axes.set(xlabel=x_label, title=name)
     _save(figure, folder / f"{name}.png")

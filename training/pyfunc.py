@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class ProbabilityModel(PythonModel):  # type: ignore[misc]
+class ProbabilityModel(PythonModel):
     """Gives the calibrated probability of the positive class for each row of a frame."""
 
     def load_context(self, context: Any) -> None:
@@ -24,4 +24,4 @@ class ProbabilityModel(PythonModel):  # type: ignore[misc]
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """Return probabilities, shape (n,), for the features of each row."""
         frame = model_input.astype(object).where(model_input.notna(), None)
-        return self._model.predict_proba({name: frame[name].tolist() for name in frame})
+        return self._model.predict_proba({str(name): frame[name].tolist() for name in frame})

@@ -7,18 +7,20 @@ reads only the local copy (``data/models``), so predictions go on when MLflow is
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelUnavailable, NoData
-from core.files import read_json, write_json
-from core.model import PredictionModel
+from core.files import write_json
+from core.model import Feature, PredictionModel
 from core.settings import get_settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.models import ModelSignature
 
     from core.repo import FeatureRepo
 
@@ -74,18 +76,15 @@ class Registry:
         str
             The new version. Only when everything is written does the alias move.
         """
-        from mlflow.models import infer_signature
-
         from training.pyfunc import ProbabilityModel
 
         with tempfile.TemporaryDirectory() as folder:
             model.save(Path(folder) / _FOLDER)
-            columns = {name: example[name].tolist() for name in example}
             info = self._mlflow.pyfunc.log_model(
                 name=_FOLDER,
                 python_model=ProbabilityModel(),
                 artifacts={_FOLDER: str(Path(folder) / _FOLDER)},
-                signature=infer_signature(example, model.predict_proba(columns)),
+                signature=_signature(model),
                 input_example=example,
                 pip_requirements=["punctual"],
                 registered_model_name=self.name,
@@ -108,12 +107,24 @@ class Registry:
             raise
 
     def load(self, version: str) -> PredictionModel:
-        """Return a registered version, fetched from the registry into ``data/models`` if it is not there yet."""
+        """Return a registered version; it is fetched into ``data/models`` unless a good copy is there.
+
+        Raises
+        ------
+        NoData
+            When the registry has no such version.
+        ModelUnavailable
+            When it cannot be fetched or opened.
+        """
+        run = self._run_of(version)
         folder = self._local(version)
-        if not (folder / "model.json").is_file():
+        try:
+            model = PredictionModel.load(folder)
+        except ModelUnavailable:
+            model = None  # not there yet, or spoilt: the registry has the original
+        if model is None or model.metadata.get("run_id") != run:
             self._fetch(version, folder)
-        model = PredictionModel.load(folder)
-        model.metadata["version"] = version
+            model = PredictionModel.load(folder)
         return model
 
     def promote(self, version: str, reasons: list[str]) -> None:
@@ -141,12 +152,35 @@ class Registry:
         return version
 
     def sync_champion(self) -> None:
-        """Write the local pointer anew from the alias: a promotion that was killed half-way is finished."""
+        """Write the local copy and pointer anew from the alias: a promotion that was killed half-way is finished."""
         version = self.version_of(CHAMPION)
-        pointer = self._repo.layout.models / "champion.json"
-        if version and (not pointer.is_file() or read_json(pointer)["version"] != version):
+        if version is None:
+            return
+        try:
             self.load(version)
-            write_json(pointer, {"name": self.name, "version": version})
+        except ModelUnavailable as error:
+            # Made with other libraries, say: no reason not to train its successor.
+            logging.getLogger(__name__).warning("The champion, version %s, cannot be opened: %s", version, error)
+        else:
+            write_json(self._repo.layout.models / "champion.json", {"name": self.name, "version": version})
+
+    def _run_of(self, version: str) -> str:
+        """Return the run that made a version: numbers start anew with another MLflow, runs do not."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.client.get_model_version(self.name, version) if version.isdecimal() else None
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            found = None
+        if found is None:
+            versions = [str(v.version) for v in self.client.search_model_versions(f"name = '{self.name}'")]
+            raise NoData(
+                f"The registry has no version {version!r} of {self.name}.",
+                hint=f"It has: {', '.join(sorted(versions, key=int)) or 'none'}.",
+            )
+        return str(found.run_id)
 
     def _local(self, version: str) -> Path:
         return self._repo.layout.models / version
@@ -165,6 +199,21 @@ class Registry:
             raise ModelUnavailable(
                 f"Version {version} of {self.name} cannot be fetched: {error}.", hint="Is MLflow reachable?"
             ) from error
+
+
+def _signature(model: PredictionModel) -> ModelSignature:
+    """Return the model's inputs and output as MLflow describes them; numbers are doubles, for they may be missing."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+    def kind(feature: Feature) -> DataType:
+        if feature.kind == "numeric":
+            return DataType.double
+        return DataType.long if all(isinstance(c, int) for c in feature.categories) else DataType.string
+
+    inputs = Schema([ColSpec(kind(f), f.name) for f in model.features])
+    return ModelSignature(inputs, Schema([TensorSpec(np.dtype("float64"), (-1,))]))
 
 
 def _git_tags() -> dict[str, str]:

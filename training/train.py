@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from core.errors import ModelUnavailable
 from core.files import atomic_dir, write_json
 from core.model import Feature, PredictionModel
 from core.progress import progress
@@ -91,6 +92,8 @@ def train(repo: FeatureRepo, params: TrainParams, *, promote: bool = True) -> Ou
     ------
     NoData
         When there is no training set, or too few rows in it.
+    ConfigError
+        When problem.yaml or params.yaml names a column, candidate or parameter that is not there.
     """
     problem = repo.problem
     rows, manifest = read_dataset(repo)
@@ -104,6 +107,8 @@ def train(repo: FeatureRepo, params: TrainParams, *, promote: bool = True) -> Ou
     }
     with progress("Training", total=len(problem.candidates) + 3) as advance:
         data = prepare(problem, rows, manifest["spine_columns"], params)
+        for name in problem.candidates:
+            make(name, data.features, params)  # a wrong name or parameter is told now, not after minutes of training
         advance(note="prepared")
         with registry.start_run("train", tags) as parent, tempfile.TemporaryDirectory() as temporary:
             fitted = {}
@@ -197,22 +202,32 @@ def _reports(
 
 def _example(data: Prepared, model: PredictionModel) -> Any:
     names = [f.name for f in model.features]
-    return data.rows.select(names).take(pa.array(data.parts.test[:5])).to_pandas()
+    frame = data.rows.select(names).take(pa.array(data.parts.test[:5])).to_pandas()
+    # MLflow has no whole numbers that may be missing.
+    return frame.astype({f.name: "float64" for f in model.features if f.kind == "numeric"})
 
 
 def _gate(
     repo: FeatureRepo, registry: Registry, data: Prepared, model: PredictionModel, test: np.ndarray, seed: int
 ) -> Verdict:
     """Judge the challenger against the champion, both scored on the same test rows."""
-    champion = registry.version_of(CHAMPION)
-    old = None
-    if champion is not None:
-        names = registry.load(champion)
-        chosen = data.rows.take(pa.array(data.parts.test))
-        missing = [f.name for f in names.features if f.name not in chosen.column_names]
-        if not missing:
-            old = names.predict_proba(as_columns(chosen, [f.name for f in names.features]))
-    return judge(repo.problem.gate, data.y[data.parts.test], test, old, model.threshold, seed)
+    old, why = _score_champion(registry, data)
+    return judge(repo.problem.gate, data.y[data.parts.test], test, old, model.threshold, seed, unopposed=why)
+
+
+def _score_champion(registry: Registry, data: Prepared) -> tuple[np.ndarray | None, str]:
+    """Return the champion's probabilities for the test rows; or None, and why there are none."""
+    version = registry.version_of(CHAMPION)
+    if version is None:
+        return None, "there is no champion to beat"
+    try:
+        champion = registry.load(version)
+    except ModelUnavailable as error:
+        return None, f"the champion, version {version}, cannot be compared with: {error.message}"
+    names = [f.name for f in champion.features]
+    if missing := [name for name in names if name not in data.rows.column_names]:
+        return None, f"the champion, version {version}, needs {', '.join(missing)}, which the data no longer has"
+    return champion.predict_proba(as_columns(data.rows.take(pa.array(data.parts.test)), names)), ""
 
 
 def _kept(folder: Path, name: str, content: dict[str, Any]) -> Path:

@@ -24,6 +24,37 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an MLflow database without runs: making its tables takes longer than any test here."""
+    get_settings()
+    import mlflow
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}", registry_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(scope="session")
+def with_dataset(ready: Path, mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a loans repo with a training set and an empty MLflow; nobody writes to it."""
+    from training.dataset import build_dataset
+
+    folder = tmp_path_factory.mktemp("trainable") / "loans"
+    shutil.copytree(ready, folder)
+    build_dataset(Loans(folder).repo)
+    shutil.copy(mlflow_database, folder / "data" / "mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def trainable(with_dataset: Path, tmp_path: Path) -> Loans:
+    """Give a copy of the loans repo, ready to train on."""
+    folder = tmp_path / "loans"
+    shutil.copytree(with_dataset, folder)
+    return Loans(folder)
+
+
 @pytest.fixture
 def loans(ready: Path, tmp_path: Path) -> Loans:
     """Give a copy of the prepared loans repo."""

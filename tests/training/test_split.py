@@ -30,9 +30,8 @@ def test_no_row_of_a_part_is_later_than_any_of_the_next(rows, validation, test):
     known = series([moment + wait for moment, wait in rows])
     try:
         parts = time_split(event, known, Split(validation=validation, test=test))
-    except NoData as error:
-        assert error.hint
-        return
+    except NoData:
+        return  # drawn too small
     pieces = [parts.train, parts.validation, parts.test]
     assert all(len(p) >= MIN_ROWS for p in pieces)
     assert len(np.unique(np.concatenate(pieces))) == sum(map(len, pieces))
