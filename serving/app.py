@@ -20,7 +20,7 @@ from core.settings import Settings, get_settings
 from serving import lineage, model_store
 from serving.documents import PredictResponse, Problem, request_body
 from serving.log import PredictionLog
-from serving.predict import Predictor
+from serving.predict import Predictor, check_fit
 from serving.request import RequestReader
 from serving.resolve import needs
 from stores.registry import open_store
@@ -36,22 +36,25 @@ class Service:
 def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     """Make the prediction service of one feature repo.
 
-    Opens the registry now, so that a wrong repo is a clear error before anything listens; model, store connection and
-    log are opened when the app starts.
+    Opens registry and model now, so that what is wrong with them is a clear error before anything listens; the store's
+    connection and the log are opened when the app starts.
 
     Raises
     ------
     ConfigError
         When the registry does not hold what problem.yaml names.
+    ModelUnavailable
+        When there is no champion, or it asks for features that the feature service does not give.
     """
     store = open_store(repo)
     wanted = needs(repo, store)
+    model = model_store.load_champion(repo.layout)
+    check_fit(model, wanted)
     reader = RequestReader(wanted, settings.max_batch)
     service = Service()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        model = model_store.load_champion(repo.layout)
         service.log = PredictionLog(repo.layout.predictions, settings.log_queue)
         service.predictor = Predictor(store, wanted, model, repo.clock, service.log)
         try:

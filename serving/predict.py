@@ -28,6 +28,22 @@ _INLINE_ROWS = 64
 _NOTHING = (Status.NOT_FOUND, Status.FUTURE)
 
 
+def check_fit(model: PredictionModel, needs: Needs) -> None:
+    """Make sure that the feature service gives everything the model was trained on.
+
+    Raises
+    ------
+    ModelUnavailable
+        Naming the features that it does not give.
+    """
+    given = {f.name for p in needs.service.feature_view_projections for f in p.features} | needs.types.keys()
+    if missing := [f.name for f in model.features if f.name not in given]:
+        raise ModelUnavailable(
+            f"The model {model.version} needs {', '.join(missing)}, which {needs.service.name} does not give.",
+            hint="The feature service was changed after training: train again.",
+        )
+
+
 class Predictor:
     """Predicts for one problem with one model.
 
@@ -43,11 +59,6 @@ class Predictor:
         What "now" is for features.
     log : PredictionLog
         Where every prediction goes.
-
-    Raises
-    ------
-    ModelUnavailable
-        When the model asks for a feature that the service does not give.
     """
 
     def __init__(
@@ -60,12 +71,6 @@ class Predictor:
         self._ids = PredictionIds()
         self._machine = SystemClock()
         self._own_views = self._views_of_the_entity(store)
-        given = {*self._features.features, *needs.types, *(f.name for v in needs.on_demand for f in v.features)}
-        if missing := [name for name in self._names if name not in given]:
-            raise ModelUnavailable(
-                f"The model {model.version} needs {', '.join(missing)}, which {needs.service.name} does not give.",
-                hint="The feature service was changed after training: train again.",
-            )
 
     @property
     def model(self) -> PredictionModel:

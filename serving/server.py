@@ -44,11 +44,12 @@ def run(repo: FeatureRepo, settings: Settings) -> None:
     from granian.constants import Interfaces, Loops
 
     from serving.app import build_app
-    from serving.model_store import load_champion
 
     check_port(settings)
+    # One row needs no team of threads: on a busy machine OpenMP's threads wait for each other, for 100 ms instead of 1.
+    # Said before the model's libraries are loaded, which ask only then.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # A worker that cannot start says so in a trace; what can go wrong is tried here, where it is one clear line.
-    load_champion(repo.layout)
     build_app(repo, settings)
     # Workers build the app from the environment: whatever this process was told, they must see.
     os.environ["PUNCTUAL_FEATURE_REPO"] = str(repo.layout.repo)

@@ -1,0 +1,165 @@
+"""The service as a process of its own: started, asked, deprived of its store, and stopped with nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import httpx
+import pytest
+
+from core.errors import PortInUse
+from core.settings import Settings
+from serving.server import check_port
+from tests.asgi import problem
+from tests.serving.world import World, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVE = """
+from core.repo import FeatureRepo
+from core.settings import get_settings
+from serving.server import run
+settings = get_settings()
+run(FeatureRepo.load(settings.feature_repo), settings)
+"""
+
+
+class Server:
+    """``punctual serve`` in a subprocess."""
+
+    def __init__(self, world: World, log: Path, **environment: str) -> None:
+        self.port = free_port()
+        self._log = log.open("ab")
+        self.log = log
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVE],
+            cwd=ROOT,
+            env=os.environ
+            | {"PUNCTUAL_FEATURE_REPO": str(world.folder), "PUNCTUAL_PORT": str(self.port)}
+            | environment,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if self.client.get("/health").status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"not ready: {self.log.read_text()}")
+
+    def predict(self, *loans: int) -> httpx.Response:
+        return self.client.post("/predict", json={"entities": [{"loan_id": loan} for loan in loans]})
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(15)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._log.close()
+            self.client.close()
+
+
+def logged(world: World) -> set[str]:
+    """Return the ids of all predictions in the log."""
+    parts = world.folder / "data" / "predictions" / "**" / "*.parquet"
+    rows = duckdb.sql(f"SELECT prediction_id FROM read_parquet('{parts}')").fetchall()
+    assert len(rows) == len(set(rows))
+    return {str(row[0]) for row in rows}
+
+
+def test_a_life_in_service(own_world: World, tmp_path: Path) -> None:
+    own_world.fill()
+    server = Server(own_world, tmp_path / "server.log")
+    try:
+        server.wait_until_ready()
+        ids = {p["prediction_id"] for p in server.predict(3000, 3001).json()["predictions"]}
+
+        own_world.server.stop()
+        away = server.predict(3000)
+        problem(away, 503)
+        assert int(away.headers["retry-after"]) > 0
+        health = server.client.get("/health")
+        assert health.status_code == httpx.codes.SERVICE_UNAVAILABLE
+
+        own_world.server.start()
+        back = server.predict(3002)
+        assert back.status_code == httpx.codes.OK, back.text
+        ids |= {p["prediction_id"] for p in back.json()["predictions"]}
+        assert server.client.get("/health").status_code == httpx.codes.OK
+
+        with ThreadPoolExecutor(8) as pool:  # SIGTERM follows at once: what was answered must be in the log
+            for answer in pool.map(lambda i: server.predict(3000 + i % 20), range(200)):
+                assert answer.status_code == httpx.codes.OK, answer.text
+                ids |= {p["prediction_id"] for p in answer.json()["predictions"]}
+    finally:
+        code = server.stop()
+    assert code == 0, server.log.read_text()
+    assert len(ids) == 203
+    assert logged(own_world) == ids
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_sigterm_under_load_loses_no_answered_prediction(own_world: World, tmp_path: Path) -> None:
+    own_world.fill()
+    server = Server(own_world, tmp_path / "server.log")
+    server.wait_until_ready()
+    answered: set[str] = set()
+
+    def ask(index: int) -> None:
+        try:
+            answer = server.predict(3000 + index % 20)
+        except httpx.TransportError:
+            return  # the server has gone
+        if answer.status_code == httpx.codes.OK:
+            answered.update(p["prediction_id"] for p in answer.json()["predictions"])
+        if index == 100:
+            server.process.send_signal(signal.SIGTERM)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(400)))
+    server.stop()
+    assert len(answered) > 50
+    assert answered <= logged(own_world)
+
+
+def test_a_port_in_use_is_named_with_its_setting(world: World) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortInUse, match=f"{port}.*PUNCTUAL_PORT"):
+            check_port(Settings(feature_repo=world.folder, port=port))
+
+
+def test_a_free_port_is_no_error(world: World) -> None:
+    check_port(Settings(feature_repo=world.folder, port=free_port()))
+
+
+@pytest.mark.slow
+def test_several_workers_share_the_port_and_lose_nothing(own_world: World, tmp_path: Path) -> None:
+    own_world.fill()
+    server = Server(own_world, tmp_path / "server.log", PUNCTUAL_WORKERS="2")
+    try:
+        server.wait_until_ready()
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda i: server.predict(3000 + i % 20), range(100)))
+    finally:
+        code = server.stop()
+    assert code == 0
+    assert logged(own_world) == {p["prediction_id"] for a in answers for p in a.json()["predictions"]}
