@@ -111,5 +111,8 @@ def dump(address: str) -> dict[bytes, Any]:
     import redis
 
     host, port = address.split(":")
-    with redis.Redis(host=host, port=int(port)) as client:
-        return {key: client.hgetall(key) for key in client.keys("*")}
+    with redis.Redis(host=host, port=int(port)) as client, client.pipeline(transaction=False) as pipe:
+        keys = client.keys("*")
+        for key in keys:
+            pipe.hgetall(key)
+        return dict(zip(keys, pipe.execute(), strict=True))

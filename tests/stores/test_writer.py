@@ -205,7 +205,7 @@ def test_killed_in_the_middle_and_resumed_it_is_the_same_store(tmp_path: Path, v
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while client.dbsize() < rows // 6 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 0 < client.dbsize() < rows, "it was not killed in the middle"
