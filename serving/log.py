@@ -12,7 +12,6 @@ import logging
 import os
 import secrets
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -108,6 +107,7 @@ class PredictionLog:
         self._waiting: deque[dict[str, Any]] = deque()
         self._wake = threading.Condition()
         self._written = threading.Condition()
+        self._done = 0  # predictions written since the start
         self._closing = False
         self._hurry = False
         self._failing = ""
@@ -149,11 +149,13 @@ class PredictionLog:
         Unavailable
             When the disk does not take it in time.
         """
+        with self._written:
+            target = self._done + len(self._waiting)
         with self._wake:
             self._hurry = True
             self._wake.notify()
         with self._written:
-            if not self._written.wait_for(lambda: not self._waiting, timeout):
+            if not self._written.wait_for(lambda: self._done >= target, timeout):
                 raise Unavailable(f"{self.lag.waiting} predictions could not be logged yet. {self._failing}".strip())
 
     def close(self, timeout: float = 30.0) -> None:
@@ -166,22 +168,30 @@ class PredictionLog:
             log.error("predictions lost at stop", extra={"count": self.lag.waiting, "error": self._failing})
 
     def _write_forever(self) -> None:
-        while True:
+        closing = False
+        while not closing:
             with self._wake:
-                if not self._closing and not self._hurry and len(self._waiting) < _PART_ROWS:
-                    self._wake.wait(self._flush_seconds)
-                self._hurry = False
-            while self._waiting:
-                if not self._write_part() and not self._pause_after_failure():
-                    return
-            with self._written:
-                self._written.notify_all()
-            if self._closing and not self._waiting:
-                return
+                self._wake.wait_for(self._is_due, self._flush_seconds)
+                self._hurry, closing = False, self._closing
+            self._write_waiting()
 
-    def _write_part(self) -> bool:
-        """Write one part; the rows leave memory only once they are on disk."""
-        count = min(len(self._waiting), _PART_ROWS)
+    def _write_waiting(self) -> None:
+        """Write what waits by now, trying until the disk takes it; when stopping, only once."""
+        left = len(self._waiting)  # what comes in from here on waits for the next part
+        while left > 0:
+            count = min(left, _PART_ROWS)
+            if self._write_part(count):
+                left -= count
+                continue
+            with self._wake:
+                if self._wake.wait_for(lambda: self._closing, _RETRY_SECONDS):
+                    return
+
+    def _is_due(self) -> bool:
+        return self._closing or self._hurry or len(self._waiting) >= _PART_ROWS
+
+    def _write_part(self, count: int) -> bool:
+        """Write the oldest ``count`` rows; they leave memory only once they are on disk."""
         rows = [self._waiting[i] for i in range(count)]
         try:
             table = _as_table(rows)
@@ -195,15 +205,11 @@ class PredictionLog:
             self._failing = str(error)
             return False
         self._failing = ""
-        for _ in range(count):
-            self._waiting.popleft()
-        return True
-
-    def _pause_after_failure(self) -> bool:
-        """Wait before the next try; give up only when stopping."""
-        if self._closing:
-            return False
-        time.sleep(_RETRY_SECONDS)
+        with self._written:
+            for _ in range(count):
+                self._waiting.popleft()
+            self._done += count
+            self._written.notify_all()
         return True
 
 
