@@ -16,12 +16,12 @@ $(BIN)/python:
 	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
 
 .venv/.runtime: requirements.txt pyproject.toml | $(BIN)/python
-	uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.txt
 	uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
 .venv/.dev: requirements-dev.txt .venv/.runtime
-	uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
 	@touch $@
 
 install: .venv/.runtime  ## Install what punctual needs to run

@@ -7,6 +7,7 @@ import linecache
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -33,6 +34,8 @@ def open_store(repo: FeatureRepo) -> FeatureStore:
     get_settings()  # lets feature_store.yaml see PUNCTUAL_REDIS, and turns telemetry off before Feast is imported
     from feast import FeatureStore
 
+    # Feast calls on-demand views experimental at every apply; our users chose them, and cannot act on it.
+    warnings.filterwarnings("ignore", "On demand feature view is an experimental feature", RuntimeWarning)
     try:
         return FeatureStore(repo_path=str(repo.layout.repo))
     except Exception as error:
