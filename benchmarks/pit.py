@@ -71,7 +71,7 @@ def handwritten(folder: Path, entities: pd.DataFrame, ttl: bool) -> Callable[[],
 
 
 def measure(rival: str, folder: Path, rows: int, repeats: int, ttl: bool) -> dict[str, Any]:
-    """Run one rival in this process: seconds of each run, peak memory, and its values on disk to compare."""
+    """Run one rival in this process: wall and CPU seconds, peak memory, and its values on disk to compare."""
     warnings.simplefilter("ignore")
     entities = data.entity_rows(rows)
     if rival == "handwritten":
@@ -82,14 +82,15 @@ def measure(rival: str, folder: Path, rows: int, repeats: int, ttl: bool) -> dic
         # Imports and the registry are loaded by a first call on a few rows; neither store is timed for them.
         few = data.entity_rows(10)
         retrieval(OURS if rival == "ours" else STOCK, folder, few, ttl)()
-    seconds = []
+    seconds, cpu = [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         result = run()
         seconds.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - busy)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     pq.write_table(result, folder / f"{rival}.result")
-    return {"seconds": seconds, "peak_mb": peak}
+    return {"seconds": seconds, "cpu": cpu, "peak_mb": peak}
 
 
 def in_subprocess(rival: str, folder: Path, rows: int, repeats: int, ttl: bool) -> dict[str, Any]:
@@ -123,6 +124,7 @@ def compare(rows: int, ttl: bool, backfilled: float) -> dict[str, Any]:
         same = equal(folder, "ours", rival)
     medians = {who: statistics.median(m["seconds"]) for who, m in (("ours", ours), (rival, theirs))}
     ratio = medians[rival] / medians["ours"] if small else medians["ours"] / medians[rival]
+    cpu = {who: round(statistics.median(m["cpu"]), 3) for who, m in (("ours", ours), (rival, theirs))}
     return {
         "benchmark": "pit",
         "rows": rows,
@@ -133,6 +135,8 @@ def compare(rows: int, ttl: bool, backfilled: float) -> dict[str, Any]:
         "ratio_of": f"{rival}/ours" if small else f"ours/{rival}",
         "ours_s": round(medians["ours"], 4),
         f"{rival}_s": round(medians[rival], 4),
+        "ours_cpu_s": cpu["ours"],
+        f"{rival}_cpu_s": cpu[rival],
         "ours_peak_mb": ours["peak_mb"],
         f"{rival}_peak_mb": theirs["peak_mb"],
         "values_equal": same,

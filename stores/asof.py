@@ -23,12 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import DataError
-from stores.sql import moment as moment_sql
-from stores.sql import quote
+from stores.sql import moment, quote
 
 # Below this many entity rows it pays to sort only the feature rows of their keys.
 _SELECTIVE = 50_000
-_FEATURES = "__features"
+# Views whose facts a long-lived process remembers.
+_REMEMBERED = 1_000
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,22 @@ def asof_join(
     -------
     pyarrow.Table, n rows
         The features, in the order of the entity rows; null where nothing was known.
+
+    Raises
+    ------
+    DataError
+        When the keys of both sides cannot be compared.
     """
     names = list(dict.fromkeys([*table.keys.values(), timestamp]))
     rows = entities.select(names).append_column("__row", pa.array(np.arange(entities.num_rows)))
     con.register("__entities", rows)
     try:
-        source, moment = _rows_sql(table, rows, timestamp), "__ts"
         late, tied = _facts(con, table)
-        if late and honour_created:
-            source, moment = _records(con, source, table), "__visible"
-        elif tied:
-            source = _newest_of_ties(con, source, table)
-        return _in_order(con.sql(_join_sql(source, table, timestamp, moment)).to_arrow_table())
+        if tied or (late and honour_created):
+            source = _known_sql(_rows_sql(table, rows, timestamp, in_order=True), table, honour_created)
+        else:
+            source = _rows_sql(table, rows, timestamp)
+        return _in_order(con.sql(_join_sql(source, table, timestamp)).to_arrow_table())
     except (duckdb.ConversionException, duckdb.BinderException) as error:
         raise DataError(
             f"The entity rows' {', '.join(table.keys.values())} cannot be compared with "
@@ -118,20 +122,24 @@ def asof_join(
         ) from error
     finally:
         con.unregister("__entities")
-        con.execute(f"DROP TABLE IF EXISTS {_FEATURES}")
 
 
-def _rows_sql(table: FeatureTable, rows: pa.Table, timestamp: str) -> str:
-    """Return a ``SELECT`` of the feature rows that can matter: keys, features, ``__ts`` and ``__created``."""
+def _rows_sql(table: FeatureTable, rows: pa.Table, timestamp: str, *, in_order: bool = False) -> str:
+    """Return a ``SELECT`` of the feature rows that can matter: keys, features, and times.
+
+    The times are ``__ts``, ``__created`` and ``__visible``, from when on the row counts; ``in_order`` adds
+    ``__order``, the place in which it was written.
+    """
     columns = [*map(quote, dict.fromkeys([*table.keys, *table.features])), f"{table.timestamp} AS __ts"]
-    columns.append(f"{table.created or 'NULL::TIMESTAMPTZ'} AS __created")
+    columns += [f"{table.created or 'NULL::TIMESTAMPTZ'} AS __created", "__ts AS __visible"]
+    columns += ["row_number() OVER () AS __order"] if in_order else []
     bounds = pc.min_max(rows.column(timestamp)).as_py()
     if bounds["max"] is None:
         wanted = "false"
     else:
-        wanted = f"__ts <= {moment_sql(bounds['max'])}"
+        wanted = f"__ts <= {moment(bounds['max'])}"
         if table.ttl:
-            wanted += f" AND __ts + {_interval(table.ttl)} >= {moment_sql(bounds['min'])}"
+            wanted += f" AND __ts + {_interval(table.ttl)} >= {moment(bounds['min'])}"
     only = ""
     if table.keys and rows.num_rows < _SELECTIVE:
         only = "SEMI JOIN __entities AS e ON " + " AND ".join(
@@ -152,52 +160,35 @@ def _facts(con: duckdb.DuckDBPyConnection, table: FeatureTable) -> tuple[bool, b
         f"(SELECT bool_or(__created > __ts) AS late, count(*) AS n FROM ({rows}) GROUP BY {group})"
     ).fetchall()
     if table.version is not None:
+        if len(_seen) >= _REMEMBERED:
+            _seen.clear()
         _seen[table.identity] = bool(late), bool(tied)
     return bool(late), bool(tied)
 
 
-def _partition(table: FeatureTable) -> str:
-    return f"PARTITION BY {', '.join(map(quote, table.keys))}" if table.keys else ""
+def _known_sql(source: str, table: FeatureTable, honour_created: bool) -> str:
+    """Plan ties and knowledge time: keep only the rows that become the best known one when they become visible.
 
-
-def _newest_of_ties(con: duckdb.DuckDBPyConnection, source: str, table: FeatureTable) -> str:
-    """Of rows with the same keys and event time keep the last created; of those, the last written."""
-    group = ", ".join([*map(quote, table.keys), "__ts"])
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {_FEATURES} AS {source}")  # rowid: the order they were written in
+    A row is visible from ``greatest(event, created)`` on. Ordered by that, a row whose event is older than one
+    already visible can never win, and every other one wins until the next: one ASOF join on visibility is exact.
+    Of rows that become visible together, the last event counts; of one event, the last created, then the last
+    written.
+    """
+    visible = "greatest(__ts, coalesce(__created, __ts))" if honour_created else "__ts"
+    partition = f"PARTITION BY {', '.join(map(quote, table.keys))}" if table.keys else ""
     return (
-        f"SELECT * FROM {_FEATURES} QUALIFY row_number() OVER "
-        f"(PARTITION BY {group} ORDER BY __created DESC NULLS LAST, rowid DESC) = 1"
+        f"SELECT * FROM (SELECT * REPLACE ({visible} AS __visible) FROM ({source})) "
+        f"WINDOW known AS ({partition} ORDER BY __visible, __ts, __created NULLS FIRST, __order) "
+        f"QUALIFY __ts = max(__ts) OVER (known ROWS UNBOUNDED PRECEDING) "
+        f"AND __visible IS DISTINCT FROM lead(__visible) OVER known"
     )
 
 
-def _records(con: duckdb.DuckDBPyConnection, source: str, table: FeatureTable) -> str:
-    """Plan knowledge time: keep only the rows that become the best known one when they become visible.
-
-    A row is visible from ``greatest(event, created)`` on. Ordered by that, a row that is older than one already
-    visible can never win; of the others, the last visible one always does. So one ASOF join on visibility is exact.
-    """
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {_FEATURES} AS {source}")
-    return f"""
-        SELECT * EXCLUDE (__rank, __best, __next) FROM (
-            SELECT *, max(__rank) OVER (known ROWS UNBOUNDED PRECEDING) AS __best,
-                   lead(__visible) OVER known AS __next
-            FROM (
-                SELECT *, greatest(__ts, coalesce(__created, __ts)) AS __visible,
-                       row_number() OVER (
-                           {_partition(table)} ORDER BY __ts, __created NULLS FIRST, rowid
-                       ) AS __rank
-                FROM {_FEATURES}
-            )
-            WINDOW known AS ({_partition(table)} ORDER BY __visible, __rank)
-        )
-        WHERE __rank = __best AND __visible IS DISTINCT FROM __next"""
-
-
-def _join_sql(source: str, table: FeatureTable, timestamp: str, moment: str) -> str:
+def _join_sql(source: str, table: FeatureTable, timestamp: str) -> str:
     match = " AND ".join(
         [
             *(f"e.{quote(theirs)} = f.{quote(ours)}" for ours, theirs in table.keys.items()),
-            f"e.{quote(timestamp)} >= f.{moment}",
+            f"e.{quote(timestamp)} >= f.__visible",
         ]
     )
     alive = f"f.__ts + {_interval(table.ttl)} >= e.{quote(timestamp)}" if table.ttl else ""
