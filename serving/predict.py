@@ -65,7 +65,7 @@ class Predictor:
         self, store: FeatureStore, needs: Needs, model: PredictionModel, clock: Clock, log: PredictionLog
     ) -> None:
         self._needs, self._model, self._clock, self._log = needs, model, clock, log
-        self._features = OnlineReader(store, needs.service)
+        self._features = OnlineReader(store, needs.reading)
         self._lookup = OnlineReader(store, list(needs.lookups.values())) if needs.lookups else None
         self._names = [f.name for f in model.features]
         self._ids = PredictionIds()
@@ -108,9 +108,9 @@ class Predictor:
         self._log.check_room(len(entities))
         now = self._clock.now()
         rows = [dict(entity) for entity in entities]
-        await self._look_up(rows, now)
+        known = await self._look_up(rows, now)
         online = await self._features.read(rows, now)
-        self._check_known(rows, online)
+        self._check_known(rows, online, known)
         columns = self._columns(rows, online)
         inputs = {name: columns[name] for name in self._names}
         if len(rows) > _INLINE_ROWS:
@@ -119,20 +119,21 @@ class Predictor:
             scores = self._model.predict_proba(inputs)
         return self._answer(entities, rows, online, inputs, scores.tolist(), now)
 
-    async def _look_up(self, rows: list[Entity], now: datetime) -> None:
-        """Fill in what the entities stand for; a value that was sent stays."""
+    async def _look_up(self, rows: list[Entity], now: datetime) -> set[int]:
+        """Fill in what the entities stand for; a value that was sent stays. Return the positions found."""
         wanted = self._needs.types
-        lacking = [i for i, row in enumerate(rows) if any(name not in row for name in self._needs.lookups)]
+        lacking = {i for i, row in enumerate(rows) if any(name not in row for name in self._needs.lookups)}
         unknown: dict[int, str] = {}
         if lacking and self._lookup is not None:
-            found = await self._lookup.read([rows[i] for i in lacking], now)
-            for place, i in enumerate(lacking):
-                if all(view.status[place] in _NOTHING for view in found.views.values()):
+            # A row that lacks nothing is read without keys: positions stay those of the request.
+            found = await self._lookup.read([row if i in lacking else {} for i, row in enumerate(rows)], now)
+            for i in sorted(lacking):
+                if all(view.status[i] in _NOTHING for view in found.views.values()):
                     unknown[i] = self._unknown(rows[i])
                     continue
                 for name, reference in self._needs.lookups.items():
                     if name not in rows[i]:
-                        rows[i][name] = found.columns[reference.partition(":")[2]][place]
+                        rows[i][name] = found.columns[reference.partition(":")[2]][i]
         if unknown:
             raise offending(UnknownEntity, unknown)
         missing = {
@@ -142,14 +143,15 @@ class Predictor:
         }
         if missing:
             raise offending(InvalidRequest, missing)
+        return lacking
 
-    def _check_known(self, rows: list[Entity], online: OnlineRows) -> None:
-        """Refuse ids of which no view knows anything, where no lookup has told so already."""
-        if self._lookup is not None or not self._own_views:
-            return
+    def _check_known(self, rows: list[Entity], online: OnlineRows, known: set[int]) -> None:
+        """Refuse ids of which no view of the service knows anything, where no lookup has found them."""
         own = [online.views[name] for name in self._own_views]
         unknown = {
-            i: self._unknown(row) for i, row in enumerate(rows) if all(view.status[i] in _NOTHING for view in own)
+            i: self._unknown(row)
+            for i, row in enumerate(rows)
+            if own and i not in known and all(view.status[i] in _NOTHING for view in own)
         }
         if unknown:
             raise offending(UnknownEntity, unknown)

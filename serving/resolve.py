@@ -6,7 +6,8 @@ that is keyed by the problem's entity and carries a feature of exactly that name
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ class Needs:
     ----------
     service : FeatureService
         What the model is served with.
+    reading : FeatureService
+        What is read for it: the service, and the stored features that its on-demand views compute from.
     entity_keys : tuple of str
         The join keys of the problem's entity: what every request must send.
     types : mapping of str to ValueType
@@ -41,6 +44,7 @@ class Needs:
     """
 
     service: FeatureService
+    reading: FeatureService
     entity_keys: tuple[str, ...]
     types: Mapping[str, ValueType]
     lookups: Mapping[str, str]
@@ -63,8 +67,9 @@ def needs(repo: FeatureRepo, store: FeatureStore) -> Needs:
         )
     odfvs = {view.name: view for view in store.list_on_demand_feature_views()}
     on_demand = tuple(odfvs[p.name] for p in service.feature_view_projections if p.name in odfvs)
+    reading = _with_sources(service, on_demand)
     types: dict[str, ValueType] = {entity.join_key: entity.value_type}
-    for projection in service.feature_view_projections:
+    for projection in reading.feature_view_projections:
         if projection.name in odfvs:
             continue
         view = store.get_feature_view(projection.name)
@@ -78,7 +83,20 @@ def needs(repo: FeatureRepo, store: FeatureStore) -> Needs:
         if name in carried:
             types.setdefault(name, carried[name][1])
     lookups = {name: carried[name][0] for name in types if name in carried and name != entity.join_key}
-    return Needs(service, (entity.join_key,), types, lookups, on_demand)
+    return Needs(service, reading, (entity.join_key,), types, lookups, on_demand)
+
+
+def _with_sources(service: FeatureService, on_demand: Sequence[Any]) -> FeatureService:
+    """Return the service with the stored features that its on-demand views compute from, given or not."""
+    projections = {p.name_to_use(): copy(p) for p in service.feature_view_projections}
+    for view in on_demand:
+        for source in view.source_feature_view_projections.values():
+            given = projections.setdefault(source.name_to_use(), copy(source))
+            there = {feature.name for feature in given.features}
+            given.features = [*given.features, *(f for f in source.features if f.name not in there)]
+    out = copy(service)
+    out.feature_view_projections = list(projections.values())
+    return out
 
 
 def _carried(store: FeatureStore, known: set[str]) -> dict[str, tuple[str, ValueType]]:

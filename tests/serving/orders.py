@@ -59,10 +59,11 @@ def ago(**age: float) -> datetime:
     return NOW - timedelta(**age)
 
 
-def build(folder: Path, address: str) -> FeatureRepo:
+def build(folder: Path, address: str, project: str = "orders") -> FeatureRepo:
     """Copy the repo, apply it, write a first set of rows online, and give it a model."""
     shutil.copytree(ORDERS, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
     point_at(folder, "${PUNCTUAL_REDIS}", address)
+    point_at(folder, "project: orders", f"project: {project}")
     repo = FeatureRepo.load(folder)
     apply(repo)
     basket = {"shop_id": 7, "product_code": "P-1", "items": 2, "ordered_at": ORDERED_AT, "gift": True}
@@ -88,7 +89,7 @@ def build(folder: Path, address: str) -> FeatureRepo:
             ({"product_code": "P-2", "recalled": True}, ago(hours=5)),
         ],
     )
-    _fit(repo)
+    fit(repo, INPUTS)
     return repo
 
 
@@ -103,12 +104,13 @@ def put(repo: FeatureRepo, **views: list[tuple[dict[str, Any], datetime]]) -> No
     materialize(open_store(repo), list(views), now=NOW)
 
 
-def _fit(repo: FeatureRepo) -> None:
+def fit(repo: FeatureRepo, inputs: list[Feature]) -> None:
+    """Fit a model of these inputs on made-up numbers, and make it the champion."""
     rng = np.random.default_rng(3)
-    matrix = rng.integers(0, 10, (400, len(INPUTS))).astype(float)
+    matrix = rng.integers(0, 10, (400, len(inputs))).astype(float)
     label = (matrix[:, 8] + rng.normal(size=400) > 5).astype(int)
     estimator = HistGradientBoostingClassifier(max_iter=10, random_state=0).fit(matrix, label)
     lineage = {"version": "5", "feature_service": repo.problem.feature_service}
     straight = (np.array([0.0, 1.0]), np.array([0.0, 1.0]))
-    PredictionModel(INPUTS, estimator, straight, 0.5, ("kept", "refunded"), lineage).save(repo.layout.models / "5")
+    PredictionModel(inputs, estimator, straight, 0.5, ("kept", "refunded"), lineage).save(repo.layout.models / "5")
     write_json(repo.layout.models / "champion.json", {"name": "orders", "version": "5"})
