@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install dev up test test-slow check format coverage bench lock clean
+.PHONY: help install dev up test test-slow coverage check format bench lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,15 +31,16 @@ dev: .venv/.dev  ## Install what working on punctual needs as well
 up: .venv/.runtime  ## From nothing to a served prediction; Ctrl-C stops all it started
 	@punctual up
 
-test: .venv/.dev  ## The fast tests (under two minutes)
-	pytest -q -m "not slow"
+# With COVERAGE=1 the tests are measured as they run; `make coverage` holds the gate over what was measured.
+PYTEST := $(if $(COVERAGE),coverage run -m pytest,pytest) -q
+
+test: .venv/.dev  ## The fast tests (about two minutes)
+	$(PYTEST) -m "not slow"
 
 test-slow: .venv/.dev  ## The slow tests: the whole flow, killed and resumed
-	pytest -q -m slow
+	$(PYTEST) -m slow
 
-coverage: .venv/.dev  ## All tests, with the coverage gate
-	rm -f .coverage .coverage.*
-	COVERAGE_PROCESS_START=pyproject.toml coverage run -m pytest -q
+coverage: .venv/.dev  ## The coverage gate, after `make test test-slow COVERAGE=1`
 	coverage combine -q
 	coverage xml -q
 	coverage report
