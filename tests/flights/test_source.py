@@ -114,7 +114,7 @@ def test_a_missing_aircraft_does_not_give_a_cancellation_away(schedule, outcomes
 
 
 def test_the_plan_put_back_knows_no_later_flight(schedule, truth):
-    put_back = truth[truth["tailnum"].isna()].sample(300, random_state=1)
+    put_back = truth[truth["tailnum"].isna()].sample(60, random_state=1)
     number = truth["carrier"] + truth["flight"].astype(str)
     named = truth["tailnum"].notna()
     for flight_id, row in put_back.iterrows():
