@@ -30,8 +30,8 @@ class TrainParams(BaseModel):
     max_categories: int = Field(200, ge=2, le=254)
     logistic: dict[str, Any] = {"C": 0.1, "max_iter": 300}
     hist_gradient_boosting: dict[str, Any] = {
-        "learning_rate": 0.06,
-        "max_iter": 300,
+        "learning_rate": 0.1,
+        "max_iter": 150,
         "max_leaf_nodes": 31,
         "min_samples_leaf": 100,
         "l2_regularization": 5.0,
