@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -30,7 +31,8 @@ def find(layout: Layout, prediction_id: str) -> dict[str, Any]:
     record = _read(sorted((layout.predictions / day).glob("[!.]*.parquet")), prediction_id) if day else None
     if record is None and day:
         # A part is filed under the day of its first row: around midnight it may be the day before.
-        record = _read(sorted(layout.predictions.glob("*/[!.]*.parquet")), prediction_id)
+        before = date.fromisoformat(day) - timedelta(days=1)
+        record = _read(sorted((layout.predictions / before.isoformat()).glob("[!.]*.parquet")), prediction_id)
     if record is None:
         raise UnknownEntity(
             f"The log holds no prediction {prediction_id!r}.",

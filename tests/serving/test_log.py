@@ -279,6 +279,26 @@ def test_traced_right_after_it_was_given_and_while_others_are(copy_api: Any) -> 
             assert api.get(f"/predictions/{prediction_id}").json()["prediction_id"] == prediction_id
 
 
+def test_traced_when_its_part_was_begun_before_midnight(copy_api: Any) -> None:
+    api, folder = copy_api
+    prediction_id = api.predict({"loan_id": 3000}).json()["predictions"][0]["prediction_id"]
+    path = f"/predictions/{prediction_id}"
+    assert api.get(path).status_code == httpx.codes.OK
+    part = parts(folder)[0]
+    day = datetime.fromisoformat(part.parent.name)
+    for days, status in ((1, 200), (2, 404), (-1, 404)):
+        other = folder / f"{day - timedelta(days=days):%Y-%m-%d}"
+        other.mkdir()
+        part = part.rename(other / part.name)
+        assert api.get(path).status_code == status
+
+
+def test_an_id_that_could_be_ours_but_is_in_no_part(copy_api: Any) -> None:
+    api, _ = copy_api
+    api.predict({"loan_id": 3000})
+    problem(api.get(f"/predictions/{PredictionIds().next()}"), 404)
+
+
 def test_a_request_is_refused_when_the_log_cannot_keep_up(copy_api: Any) -> None:
     api, folder = copy_api
     folder.parent.mkdir(exist_ok=True)

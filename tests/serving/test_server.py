@@ -115,6 +115,7 @@ def test_a_life_in_service(own_world: World, tmp_path: Path) -> None:
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_loses_no_answered_prediction(own_world: World, tmp_path: Path) -> None:
     own_world.fill()
     server = Server(own_world, tmp_path / "server.log")
