@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +13,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from core.settings import get_settings
-from tests.training.loans import Loans
+from tests.training.loans import QUICK, Loans
+
+if TYPE_CHECKING:
+    from training.train import Outcome
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +49,16 @@ def with_dataset(ready: Path, mlflow_database: Path, tmp_path_factory: pytest.Te
     build_dataset(Loans(folder).repo)
     shutil.copy(mlflow_database, folder / "data" / "mlflow.db")
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(with_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Loans, Outcome]:
+    """Give a repo that was trained on once; nobody writes to it."""
+    from training.train import train
+
+    folder = tmp_path_factory.mktemp("trained") / "loans"
+    shutil.copytree(with_dataset, folder)
+    return Loans(folder), train(Loans(folder).repo, QUICK)
 
 
 @pytest.fixture

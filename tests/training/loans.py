@@ -11,8 +11,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from core.files import read_json
+from core.model import PredictionModel
 from core.repo import FeatureRepo
+from training.params import TrainParams
 
+QUICK = TrainParams(hist_gradient_boosting={"max_iter": 30, "min_samples_leaf": 20})
+OTHER = TrainParams(hist_gradient_boosting={"max_iter": 3, "min_samples_leaf": 20}, logistic={"C": 0.001})
 LOANS = Path(__file__).resolve().parents[1] / "repos" / "loans"
 
 
@@ -61,6 +66,28 @@ class Loans:
     def dataset(self) -> pd.DataFrame:
         """Return the training snapshot."""
         return pd.read_parquet(self.repo.layout.dataset / "train.parquet")
+
+    def pointer(self) -> dict[str, str] | None:
+        """Return what ``champion.json`` says; None where there is none."""
+        path = self.repo.layout.models / "champion.json"
+        return read_json(path) if path.is_file() else None
+
+    def served(self) -> PredictionModel:
+        """Open the model that serving would open."""
+        name = self.pointer()
+        assert name is not None
+        return PredictionModel.load(self.repo.layout.models / name["version"])
+
+    def test_rows(self) -> tuple[dict[str, list[Any]], np.ndarray]:
+        """Return columns and labels of the newest rows, by the split's own rule."""
+        from training.dataset import read_dataset
+        from training.split import time_split
+
+        rows, _ = read_dataset(self.repo)
+        frame = rows.select(["event_timestamp", "label_timestamp"]).to_pandas()
+        parts = time_split(frame["event_timestamp"], frame["label_timestamp"], self.repo.problem.split)
+        chosen = rows.take(parts.test)
+        return chosen.to_pydict(), np.array(chosen.column("missed"))
 
     def by_hand(self) -> pd.DataFrame:
         """Work out the training set row by row in plain Python, ordered by payment."""
