@@ -33,13 +33,16 @@ class Promise:
     Attributes
     ----------
     age : timedelta or None
-        Largest age; ``None``: never stale.
+        Largest age that is fresh; ``None``: never stale.
     policy : {"flag", "missing", "refuse"}
         Serve and flag, treat as missing, or refuse the request.
+    ttl : timedelta or None
+        Past the view's ttl a value is missing whatever the policy: training has never seen such a value either.
     """
 
     age: timedelta | None
     policy: Policy
+    ttl: timedelta | None
 
     @classmethod
     def of(cls, view: FeatureView) -> Promise:
@@ -60,7 +63,7 @@ class Promise:
             age = view.ttl if tag is None else None if tag == "none" else parse_duration(tag)
         except ValueError as error:
             raise ConfigError(f"Feature view {view.name!r}: the tag freshness: {error}.") from error
-        return cls(age or None, cast("Policy", policy))
+        return cls(age or None, cast("Policy", policy), view.ttl or None)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Status(StrEnum):
 
     PRESENT = "present"
     STALE = "stale"  # older than promised, served and flagged
-    EXPIRED = "expired"  # older than promised, treated as missing
+    EXPIRED = "expired"  # past the ttl, or older than promised with the policy `missing`: treated as missing
     FUTURE = "future"  # stamped later than now, treated as missing
     NOT_FOUND = "not_found"
 
@@ -236,14 +236,16 @@ def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime)
 
 
 _SERVED = frozenset((Status.PRESENT, Status.STALE))
+_NEVER = -(1 << 63)
 
 
 def _judge(view: ViewPlan, replies: list[Any], now_us: int) -> tuple[list[Status], list[int | None]]:
     """Return status and event time of each distinct key's row."""
     position = view.start + len(view.features)
     promise = view.promise
-    oldest = -(1 << 63) if promise.age is None else now_us - promise.age // _MICROSECOND
+    fresh, alive = (_NEVER if age is None else now_us - age // _MICROSECOND for age in (promise.age, promise.ttl))
     late = Status.EXPIRED if promise.policy == "missing" else Status.STALE
+    dead = Status.STALE if promise.policy == "refuse" else Status.EXPIRED
     status: list[Status] = []
     event_us: list[int | None] = []
     for reply in replies:
@@ -254,7 +256,7 @@ def _judge(view: ViewPlan, replies: list[Any], now_us: int) -> tuple[list[Status
             continue
         us = decode_timestamp(raw)
         event_us.append(us)
-        status.append(Status.FUTURE if us > now_us else late if us < oldest else Status.PRESENT)
+        status.append(Status.FUTURE if us > now_us else dead if us < alive else late if us < fresh else Status.PRESENT)
     return status, event_us
 
 

@@ -83,9 +83,11 @@ def test_a_key_of_the_wrong_type_names_its_entity(tmp_path: Path, valkey: str, k
     ("tags", "ttl", "statuses", "values"),
     [
         ({}, 0, [Status.PRESENT, Status.PRESENT], [0, 1]),
-        ({}, 100, [Status.STALE, Status.PRESENT], [0, 1]),
+        ({}, 100, [Status.EXPIRED, Status.PRESENT], [None, 1]),
         ({"freshness": "1m"}, 100_000, [Status.STALE, Status.STALE], [0, 1]),
-        ({"freshness": "none"}, 1, [Status.PRESENT, Status.PRESENT], [0, 1]),
+        ({"freshness": "1m", "stale": "missing"}, 100_000, [Status.EXPIRED, Status.EXPIRED], [None, None]),
+        ({"freshness": "none"}, 0, [Status.PRESENT, Status.PRESENT], [0, 1]),
+        ({"freshness": "none"}, 1, [Status.EXPIRED, Status.EXPIRED], [None, None]),
         ({"stale": "missing"}, 100, [Status.EXPIRED, Status.PRESENT], [None, 1]),
     ],
 )
@@ -113,7 +115,7 @@ def test_exactly_as_old_as_promised_is_fresh(tmp_path: Path, valkey: str) -> Non
     reader = OnlineReader(store, ["stock:small"])
     key = [{"shop": "s0", "item": 0}]
     assert reader.read_sync(key, NOW).views["stock"].status == [Status.PRESENT]
-    assert reader.read_sync(key, NOW + timedelta(microseconds=1)).views["stock"].status == [Status.STALE]
+    assert reader.read_sync(key, NOW + timedelta(microseconds=1)).views["stock"].status == [Status.EXPIRED]
 
 
 def test_values_of_a_time_to_come_do_not_exist_yet(tmp_path: Path, valkey: str) -> None:
