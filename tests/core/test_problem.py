@@ -79,9 +79,7 @@ def copy_of_loans(tmp_path, **replace):
 
 
 def test_a_source_that_breaks_is_reported_in_one_line(tmp_path):
-    repo = copy_of_loans(
-        tmp_path, source="SCHEMAS = {}\ndef fetch(since, until):\n    raise OSError('no route')\n"
-    )
+    repo = copy_of_loans(tmp_path, source="SCHEMAS = {}\ndef fetch(since, until):\n    raise OSError('no route')\n")
     with pytest.raises(SourceError, match="OSError: no route"):
         repo.fetch(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC))
 

@@ -18,6 +18,9 @@ from stores.registry import open_store
 from stores.sql import connect
 from tests.flights.archive import flights
 
+# Two weeks of the real archive through every query, several times over.
+pytestmark = pytest.mark.slow
+
 CUTS = [datetime(2013, 1, day, hour, 7, tzinfo=UTC) for day, hour in ((5, 3), (11, 18), (14, 21))]
 
 

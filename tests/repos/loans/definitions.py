@@ -50,9 +50,7 @@ customer_payments = FeatureView(
 application = RequestSource(name="application", schema=[Field(name="amount", dtype=Float64)])
 
 
-@on_demand_feature_view(
-    sources=[application], schema=[Field(name="amount_thousands", dtype=Float64)], mode="pandas"
-)
+@on_demand_feature_view(sources=[application], schema=[Field(name="amount_thousands", dtype=Float64)], mode="pandas")
 def amount_scaled(inputs: pd.DataFrame) -> pd.DataFrame:
     """Scale the requested amount."""
     return pd.DataFrame({"amount_thousands": inputs["amount"] / 1000.0})
