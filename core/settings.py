@@ -20,6 +20,9 @@ _NO_PHONE_HOME = {
     "DVC_NO_ANALYTICS": "1",
     "DO_NOT_TRACK": "1",
     "GIT_PYTHON_REFRESH": "quiet",
+    # Nor do they talk over our own progress.
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
