@@ -23,10 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import DataError
+from stores.search import MOST_ROWS, search_join
 from stores.sql import moment, quote
 
-# Below this many entity rows it pays to sort only the feature rows of their keys.
-_SELECTIVE = 50_000
 # Views whose facts a long-lived process remembers.
 _REMEMBERED = 1_000
 
@@ -109,6 +108,9 @@ def asof_join(
     con.register("__entities", rows)
     try:
         late, tied = _facts(con, table)
+        if rows.num_rows < MOST_ROWS and table.keys and not tied and not (late and honour_created):
+            source = _rows_sql(table, rows, timestamp, matched=False)
+            return search_join(con, rows, timestamp, source, dict(table.keys), dict(table.features), table.ttl)
         if tied or (late and honour_created):
             source = _known_sql(_rows_sql(table, rows, timestamp, in_order=True), table, honour_created)
         else:
@@ -124,11 +126,13 @@ def asof_join(
         con.unregister("__entities")
 
 
-def _rows_sql(table: FeatureTable, rows: pa.Table, timestamp: str, *, in_order: bool = False) -> str:
+def _rows_sql(
+    table: FeatureTable, rows: pa.Table, timestamp: str, *, in_order: bool = False, matched: bool = True
+) -> str:
     """Return a ``SELECT`` of the feature rows that can matter: keys, features, and times.
 
     The times are ``__ts``, ``__created`` and ``__visible``, from when on the row counts; ``in_order`` adds
-    ``__order``, the place in which it was written.
+    ``__order``, the place in which it was written; ``matched`` leaves out keys that no entity row has, where that pays.
     """
     columns = [*map(quote, dict.fromkeys([*table.keys, *table.features])), f"{table.timestamp} AS __ts"]
     columns += [f"{table.created or 'NULL::TIMESTAMPTZ'} AS __created", "__ts AS __visible"]
@@ -141,7 +145,7 @@ def _rows_sql(table: FeatureTable, rows: pa.Table, timestamp: str, *, in_order: 
         if table.ttl:
             wanted += f" AND __ts + {_interval(table.ttl)} >= {moment(bounds['min'])}"
     only = ""
-    if table.keys and rows.num_rows < _SELECTIVE:
+    if matched and table.keys and rows.num_rows < MOST_ROWS:
         only = "SEMI JOIN __entities AS e ON " + " AND ".join(
             f"r.{quote(ours)} = e.{quote(theirs)}" for ours, theirs in table.keys.items()
         )
