@@ -1,4 +1,4 @@
-"""A year of invented airport traffic, the same at every call: six views of 3,000 to 328,000 rows, as many as real ones."""
+"""A year of invented airport traffic, the same at every call: six views of 3,000 to 328,000 rows, as real ones have."""
 
 from __future__ import annotations
 
