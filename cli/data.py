@@ -104,7 +104,7 @@ def features(
     import pandas as pd
 
     from core.files import atomic_path
-    from stores.registry import open_store
+    from stores.registry import feature_service, open_store, request_inputs
 
     repo = context.repo()
     if not entities.is_file():
@@ -115,10 +115,16 @@ def features(
             f"{entities} has no column event_timestamp, only {', '.join(map(str, frame.columns))}.",
             hint="Add the moment, UTC, at which each row's features are wanted.",
         )
-    frame["event_timestamp"] = pd.to_datetime(frame["event_timestamp"], utc=True)
     store = open_store(repo)
-    name = service or repo.problem.feature_service
-    job = store.get_historical_features(entity_df=frame, features=store.get_feature_service(name))
+    chosen = feature_service(repo, store, service)
+    moments = [name for name, kind in request_inputs(store, chosen).items() if kind == "UNIX_TIMESTAMP"]
+    for name in ["event_timestamp", *moments]:
+        if name in frame:
+            try:
+                frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+            except ValueError as error:
+                raise DataError(f"{entities}: column {name} holds no times: {error}", hint="Write ISO 8601.") from error
+    job = store.get_historical_features(entity_df=frame, features=chosen)
     table = job.to_arrow()
     with atomic_path(out) as temporary:
         import pyarrow.parquet as pq

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-import click
 import typer
 
 from cli import checks, data, model, status, up
@@ -56,17 +55,14 @@ def main() -> None:
     try:
         settings = get_settings()
         setup_logs(settings.log_level if "PUNCTUAL_LOG_LEVEL" in os.environ else "WARNING", settings.log_format)
-        app(standalone_mode=False)
+        app()  # ends the process itself: 0, or 2 with a usage message
     except CheckFailed as error:
         _say(error)
         sys.exit(3)
     except PunctualError as error:
         _say(error)
         sys.exit(1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         console.print("Stopped. Run the same command again to go on from here.")
         sys.exit(130)
     except BrokenPipeError:

@@ -98,10 +98,10 @@ def _entities(ids: list[str] | None, text: str | None) -> list[Any]:
         if not isinstance(given, list):
             raise InvalidRequest("--entities must be a JSON list of objects.")
         return given
-    from stores.registry import open_store
+    from stores.registry import open_store, problem_entity
 
     repo = context.repo()
-    entity = open_store(repo).get_entity(repo.problem.entity)
+    entity = problem_entity(repo, open_store(repo))
     if entity.value_type.name in ("INT64", "INT32"):
         wrong = [i for i in ids or [] if not i.lstrip("-").isdigit()]
         if wrong:

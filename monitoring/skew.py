@@ -18,14 +18,14 @@ import pandas as pd
 from core.progress import progress
 from stores.examples import sample_keys
 from stores.reader import OnlineReader, Status
-from stores.registry import feature_service, feature_views, open_store
+from stores.registry import feature_service, feature_views, open_store, request_inputs
 from stores.sql import connect, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from feast import FeatureService, FeatureStore, FeatureView
+    from feast import FeatureStore, FeatureView
 
     from core.repo import FeatureRepo
 
@@ -169,7 +169,7 @@ def check_logged(repo: FeatureRepo, count: int) -> SkewReport:
     entities = [json.loads(row[2]) for row in logged]
     online = [json.loads(row[3]) for row in logged]
     frame = pd.DataFrame(entities).assign(event_timestamp=[row[1] for row in logged])
-    for name, kind in _request_types(store, service).items():
+    for name, kind in request_inputs(store, service).items():
         if kind == "UNIX_TIMESTAMP" and name in frame:
             frame[name] = pd.to_datetime(frame[name], utc=True)
     offline = store.get_historical_features(entity_df=frame, features=service).to_arrow()
@@ -180,17 +180,6 @@ def check_logged(repo: FeatureRepo, count: int) -> SkewReport:
         {n: offline.column(n).to_pylist() for n in names},
         names,
     )
-
-
-def _request_types(store: FeatureStore, service: FeatureService) -> dict[str, str]:
-    """Return the request-time inputs of a service's on-demand views with their types."""
-    wanted = {p.name for p in service.feature_view_projections}
-    return {
-        name: kind.name
-        for view in store.list_on_demand_feature_views()
-        if view.name in wanted
-        for name, kind in view.get_request_data_schema().items()
-    }
 
 
 def _missing(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stores.entities import DUMMY_KEY
-from stores.registry import feature_views, open_store
+from stores.registry import feature_views, open_store, problem_entity
 from stores.sources import as_utc, file_source, relation
 from stores.sql import connect, moment, quote
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def recent_entities(repo: FeatureRepo, count: int) -> list[dict[str, Any]]:
     """Return up to ``count`` keys of the problem's entity, the ones known last (by now) first."""
     store = open_store(repo)
-    entity = store.get_entity(repo.problem.entity)
+    entity = problem_entity(repo, store)
     for view in feature_views(store):
         if [c.name for c in view.entity_columns] == [entity.join_key]:
             return sample_keys(repo, store, view, count)

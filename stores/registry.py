@@ -18,7 +18,7 @@ from core.files import digest_of, read_json, write_json
 from core.settings import get_settings
 
 if TYPE_CHECKING:
-    from feast import FeatureService, FeatureStore, FeatureView
+    from feast import Entity, FeatureService, FeatureStore, FeatureView
 
     from core.repo import FeatureRepo
 
@@ -97,8 +97,8 @@ def feature_views(store: FeatureStore) -> list[FeatureView]:
     return sorted(store.list_feature_views(), key=lambda view: view.name)
 
 
-def feature_service(repo: FeatureRepo, store: FeatureStore) -> FeatureService:
-    """Return the feature service that problem.yaml names.
+def feature_service(repo: FeatureRepo, store: FeatureStore, name: str | None = None) -> FeatureService:
+    """Return the feature service of that name; by default the one that problem.yaml names.
 
     Raises
     ------
@@ -106,13 +106,41 @@ def feature_service(repo: FeatureRepo, store: FeatureStore) -> FeatureService:
         When the registry has none of that name.
     """
     names = [s.name for s in store.list_feature_services()]
-    wanted = repo.problem.feature_service
+    wanted = name or repo.problem.feature_service
     if wanted not in names:
         raise ConfigError(
-            f"problem.yaml names the feature service {wanted!r}, the registry has {names or 'none'}.",
+            f"There is no feature service {wanted!r}, the registry has {names or 'none'}.",
             hint="Name one that is defined, or run: punctual apply",
         )
     return store.get_feature_service(wanted)
+
+
+def request_inputs(store: FeatureStore, service: FeatureService) -> dict[str, str]:
+    """Return the request-time inputs of a service's on-demand views with the names of their Feast types."""
+    wanted = {projection.name for projection in service.feature_view_projections}
+    return {
+        name: kind.name
+        for view in store.list_on_demand_feature_views()
+        if view.name in wanted
+        for name, kind in view.get_request_data_schema().items()
+    }
+
+
+def problem_entity(repo: FeatureRepo, store: FeatureStore) -> Entity:
+    """Return the entity that problem.yaml predicts by.
+
+    Raises
+    ------
+    ConfigError
+        When the registry has none of that name.
+    """
+    found = {entity.name: entity for entity in store.list_entities()}
+    if repo.problem.entity not in found:
+        raise ConfigError(
+            f"problem.yaml predicts by the entity {repo.problem.entity!r}, the registry has {sorted(found) or 'none'}.",
+            hint="Name one that is defined, or run: punctual apply",
+        )
+    return found[repo.problem.entity]
 
 
 def describe(store: FeatureStore) -> dict[str, Any]:
@@ -157,12 +185,7 @@ def sorted_deep(value: Any) -> Any:
 
 
 def _check_problem(repo: FeatureRepo, store: FeatureStore) -> None:
-    entities = [e.name for e in store.list_entities()]
-    if repo.problem.entity not in entities:
-        raise ConfigError(
-            f"problem.yaml predicts by the entity {repo.problem.entity!r}, the registry has {entities}.",
-            hint="Name one that is defined.",
-        )
+    problem_entity(repo, store)
     feature_service(repo, store)
 
 

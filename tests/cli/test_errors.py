@@ -25,7 +25,7 @@ def test_help_teaches(empty):
         (("dataset",), "punctual validate"),
         (("train",), "punctual dataset"),
         (("check", "leakage"), "punctual validate"),
-        (("predict", "3000"), "punctual up"),
+        (("predict", "3000"), "punctual apply"),
         (("lineage", "nothing"), "no prediction 'nothing'"),
         (("features", "nowhere.csv"), "nowhere.csv"),
     ],
