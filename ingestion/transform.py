@@ -24,6 +24,7 @@ from core.files import atomic_path, digest_of
 from core.progress import progress
 from core.repo import SPINE, Query
 from core.windows import Window, list_windows
+from stores.entities import DUMMY_KEY
 from stores.raw import known_at, register_raw
 from stores.registry import apply, feature_views, open_store
 from stores.sources import as_utc, file_source, location
@@ -242,7 +243,7 @@ def _target(repo: FeatureRepo, view: FeatureView) -> Target:
             hint="Give the view's FileSource the path of a folder.",
         )
     types = {c.name: _duckdb_type(c) for c in (*view.entity_columns, *view.features)}
-    keys = {c.name: types[c.name] for c in view.entity_columns if c.name != "__dummy_id"}
+    keys = {c.name: types[c.name] for c in view.entity_columns if c.name != DUMMY_KEY}
     features = {c.name: types[c.name] for c in view.features}
     return Target(view.name, folder, keys, features, source.timestamp_field, source.created_timestamp_column or None)
 

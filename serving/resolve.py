@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from feast.value_type import ValueType
 
 from core.errors import ConfigError
-from stores.plan import DUMMY_KEY
+from stores.entities import DUMMY_KEY
 from stores.registry import feature_service
 
 if TYPE_CHECKING:

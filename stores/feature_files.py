@@ -10,7 +10,8 @@ import duckdb
 import pyarrow as pa
 from feast.value_type import ValueType
 
-from stores.plan import DUMMY_KEY, key_types
+from stores.entities import DUMMY_KEY
+from stores.plan import key_types
 from stores.sources import as_utc
 from stores.sql import moment, quote, text
 

@@ -14,6 +14,7 @@ from feast.value_type import ValueType
 from core.errors import ConfigError
 from core.problem import parse_duration
 from stores.codec import field_name, timestamp_field
+from stores.entities import DUMMY_KEY
 from stores.keys import KeyEncoder
 from stores.ledger import stored_name
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
 Policy = Literal["flag", "missing", "refuse"]
-# Feast files views without an entity under one made-up key.
-DUMMY_KEY = "__dummy_id"
 _Types = tuple[tuple[str, Any], ...]
 
 

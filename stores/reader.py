@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidRequest, StaleFeatures
 from stores.codec import decode, decode_timestamp, from_microseconds, to_microseconds
-from stores.plan import DUMMY_KEY, KeyGroup, ViewPlan, plan
+from stores.entities import DUMMY_KEY
+from stores.plan import KeyGroup, ViewPlan, plan
 from stores.wire import AsyncWire, Wire
 
 if TYPE_CHECKING:

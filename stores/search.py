@@ -91,8 +91,8 @@ def _search(
     order = np.argsort(groups, kind="stable")
     groups, moments = groups[order], moments[order]
     if len(order) and np.any((moments[1:] < moments[:-1]) & (groups[1:] == groups[:-1])):
-        order = order[np.lexsort((moments, groups))]
-        groups, moments = np.sort(groups), moments[np.lexsort((moments, groups))]
+        in_time = np.lexsort((moments, groups))
+        order, groups, moments = order[in_time], groups[in_time], moments[in_time]
     starts, ends = (np.searchsorted(groups, np.arange(asked_groups.max(initial=0) + 1), s) for s in ("left", "right"))
     by_group = np.argsort(asked_groups, kind="stable")
     place = np.full(len(asked), -1, dtype=np.int64)
