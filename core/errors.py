@@ -8,15 +8,24 @@
     ├── DataError              raw or feature data cannot be used
     │   ├── NoData             nothing has been fetched, transformed or trained yet
     │   └── SourceError        the feature repo's source.py failed or broke its contract
-    ├── RequestError           a prediction request is wrong (HTTP 4xx)
+    ├── RequestError           a request is wrong (HTTP 4xx)
     │   ├── InvalidRequest     malformed, a wrong type, a missing key, an empty batch
     │   ├── UnknownEntity      an id that the online store does not know
     │   ├── BatchTooLarge      more entities than one request may hold
-    │   └── StaleFeatures      a view whose policy is `refuse` is older than its promise
+    │   ├── StaleFeatures      a view whose policy is `refuse` is older than its promise
+    │   ├── Unauthenticated    no key or token, or one that is not good (401)
+    │   ├── Forbidden          a good key or token that may not do this (403)
+    │   ├── NotFound           nothing of that name or id (404)
+    │   ├── Conflict           what is there now does not allow it (409)
+    │   └── TooManyRequests    over a rate limit, or locked out for a while (429)
     ├── Unavailable            something we depend on is away (HTTP 503)
     │   ├── StoreUnavailable   Redis does not answer
     │   ├── ModelUnavailable   no champion to serve
-    │   └── Overloaded         the prediction log cannot keep up
+    │   ├── Overloaded         the prediction log cannot keep up
+    │   ├── DatabaseUnavailable  accounts, ledger and jobs cannot be read or written
+    │   ├── ServiceUnavailable   another of our services does not answer
+    │   └── TimedOut           the answer took longer than allowed (HTTP 504)
+    ├── JobFailed              a durable job ended without its result
     └── CheckFailed            a check ran and found what it looks for (leakage, skew, a gate)
 
 An error says what is wrong, with which value, and (``hint``) what to do about it.
@@ -121,6 +130,44 @@ class StaleFeatures(RequestError):
     title = "Features are stale"
 
 
+class Unauthenticated(RequestError):
+    """No key or token was sent, or one that is wrong, expired or revoked; which of them is not told."""
+
+    status = 401
+    title = "Not authenticated"
+
+
+class Forbidden(RequestError):
+    """A good key or token whose scopes do not allow this."""
+
+    status = 403
+    title = "Not allowed"
+
+
+class NotFound(RequestError):
+    """Nothing of that name or id."""
+
+    status = 404
+    title = "Not found"
+
+
+class Conflict(RequestError):
+    """What is there now does not allow this."""
+
+    status = 409
+    title = "Conflict"
+
+
+class TooManyRequests(RequestError):
+    """Over a rate limit, or locked out for a while.
+
+    ``context["retry_after"]`` (seconds, whole) becomes the Retry-After header.
+    """
+
+    status = 429
+    title = "Too many requests"
+
+
 class Unavailable(PunctualError):
     """Something this service depends on is away; trying again later may work."""
 
@@ -144,6 +191,31 @@ class Overloaded(Unavailable):
     """The prediction log cannot keep up, and a prediction that cannot be traced is not given."""
 
     title = "Overloaded"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database of accounts, ledger and jobs does not answer."""
+
+    title = "Database unavailable"
+
+
+class ServiceUnavailable(Unavailable):
+    """Another of our services does not answer, or answers wrongly."""
+
+    title = "A service is unavailable"
+
+
+class TimedOut(Unavailable):
+    """The answer took longer than allowed."""
+
+    status = 504
+    title = "Timed out"
+
+
+class JobFailed(PunctualError):
+    """A durable job ended without its result."""
+
+    title = "The job failed"
 
 
 class CheckFailed(PunctualError):

@@ -70,6 +70,26 @@ class Layout:
         return self.data / "run"
 
     @property
+    def secrets(self) -> Path:
+        """Keys of this machine: for the owner's eyes alone (mode 0700, files 0600)."""
+        return self.data / "secrets"
+
+    @property
+    def jobs(self) -> Path:
+        """What jobs write beside their durable status: uploads, results, logs."""
+        return self.data / "jobs"
+
+    @property
+    def shadow(self) -> Path:
+        """What challengers said of live requests."""
+        return self.data / "shadow"
+
+    @property
+    def database_url(self) -> str:
+        """The default database of accounts, audit log and promotion ledger."""
+        return f"sqlite:///{self.data / 'punctual.db'}"
+
+    @property
     def mlflow_uri(self) -> str:
         """The default MLflow tracking and registry database."""
         return f"sqlite:///{self.data / 'mlflow.db'}"

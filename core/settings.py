@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import ConfigError
@@ -41,9 +41,63 @@ class Settings(BaseSettings):
         None,
         description="MLflow tracking and registry URI. Default: SQLite in the feature repo's data folder.",
     )
+    database: str | None = Field(
+        None,
+        description="SQLAlchemy URL of accounts, audit log, promotion ledger and jobs: sqlite:///… or "
+        "postgresql+psycopg://…. Default: SQLite in the feature repo's data folder.",
+    )
     host: str = Field("127.0.0.1", description="Address that the services listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the prediction service.")
+    data_port: int = Field(8001, ge=1, le=65535, description="Port of the data service.")
+    training_port: int = Field(8002, ge=1, le=65535, description="Port of the training service.")
+    prediction_url: str | None = Field(None, description="Where others find the prediction service. Default: here.")
+    data_url: str | None = Field(None, description="Where others find the data service. Default: here.")
+    training_url: str | None = Field(None, description="Where others find the training service. Default: here.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes of the prediction service.")
+    api_key: SecretStr | None = Field(
+        None,
+        description="API key with which services and the command call services. Default: the key that this machine's "
+        "first start put into the feature repo's data folder.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Secret that signs session tokens, at least 32 characters, the same for all services. Default: a "
+        "random one, kept in the feature repo's data folder.",
+    )
+    session_minutes: int = Field(30, ge=1, le=1440, description="How long a session token is good for.")
+    tls_cert: Path | None = Field(None, description="Certificate (PEM) to serve HTTPS with; needs PUNCTUAL_TLS_KEY.")
+    tls_key: Path | None = Field(None, description="Private key (PEM) of PUNCTUAL_TLS_CERT.")
+    trusted_hosts: list[str] = Field(
+        ["localhost", "127.0.0.1", "[::1]"],
+        description='Host names that requests may name, as JSON; ["*"] for any. PUNCTUAL_HOST is always among them.',
+    )
+    trusted_proxies: list[str] = Field(
+        [], description="Addresses whose X-Forwarded-For and X-Forwarded-Proto are believed, as JSON."
+    )
+    cors_origins: list[str] = Field([], description="Origins whose browser pages may call the services, as JSON.")
+    rate_limit_key: str = Field("120000/minute", description="Requests that one API key may make, over all workers.")
+    rate_limit_address: str = Field(
+        "120000/minute", description="Requests that one address may make, over all workers."
+    )
+    rate_limit_login: str = Field("10/minute", description="Log-in attempts that one address may make.")
+    request_timeout: float = Field(30.0, gt=0, description="Seconds after which a request is answered with a 504.")
+    model_poll: float = Field(0.5, gt=0, description="Seconds between looks for a new champion.")
+    shadow_share: float = Field(
+        0.1, ge=0, le=1, description="Share of live requests that the challenger scores too, beside the response."
+    )
+    promotion_approvals: int = Field(
+        1, ge=1, le=2, description="People who must agree before a version becomes champion through the API."
+    )
+    flow_schedule: str | None = Field(None, description="Cron expression (UTC) at which the whole flow runs.")
+    flow_poll: float | None = Field(
+        None, gt=0, description="Seconds between looks for new raw data that start the flow. Default: never."
+    )
+    notify_webhook: str | None = Field(None, description="URL that gets a JSON POST when a flow ends.")
+    notify_smtp: SecretStr | None = Field(
+        None, description="smtp://[user:password@]host:port (smtps:// for TLS) to mail from when a flow ends."
+    )
+    notify_from: str = Field("punctual@localhost", description="Sender of mails.")
+    notify_to: list[str] = Field([], description="Recipients of mails, as JSON.")
     max_batch: int = Field(1000, ge=1, le=100_000, description="Entities that one request may ask for.")
     max_body_bytes: int = Field(1_000_000, ge=1024, description="Largest request body accepted, in bytes.")
     log_queue: int = Field(

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ def test_every_setting_is_documented():
         row = next((line for line in table.splitlines() if f"`PUNCTUAL_{name.upper()}`" in line), None)
         assert row, f"docs/settings.md does not list PUNCTUAL_{name.upper()}"
         assert field.description in row
-        assert ("none" if field.default is None else f"`{field.default}`") in row
+        default = json.dumps(field.default) if isinstance(field.default, list) else field.default
+        assert ("none" if default is None else f"`{default}`") in row
 
 
 def test_every_field_of_problem_yaml_is_documented():
