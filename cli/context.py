@@ -36,7 +36,8 @@ def online_store(repo: FeatureRepo) -> Iterator[str]:
     StoreUnavailable
         When a remote address does not answer.
     """
-    from stores.connection import online_config, parse_address
+    from core.redis import parse_address
+    from stores.connection import online_config
     from stores.embedded import LOOPBACK, EmbeddedServer, ping
     from stores.registry import open_store
 

@@ -90,3 +90,17 @@ def sha256(path: Path) -> str:
 def digest_of(*parts: str) -> str:
     """Return one short (16 hexadecimal digits) content hash of several texts, order included."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """Write a secret that only its owner can read: the folder is mode 0700, the file 0600, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.chmod(0o700)
+    with atomic_path(path) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_text(secret, encoding="utf-8")
+
+
+def read_secret(path: Path) -> str | None:
+    """Return a secret without the white space around it; None where there is none."""
+    return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None

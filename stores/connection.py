@@ -2,71 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, RedisType
+from feast.infra.online_stores.redis import RedisOnlineStoreConfig, RedisType
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from core.errors import ConfigError, StoreUnavailable
+from core.redis import DEFAULTS, Address, parse_address
 
 if TYPE_CHECKING:
     from feast import RepoConfig
-
-# A frozen server must not hang a request for ever; the connection string may say otherwise.
-DEFAULTS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 2}
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where Redis is.
-
-    Attributes
-    ----------
-    host, port : str, int
-        The first node of the connection string.
-    options : dict
-        Everything with ``=``: ``db``, ``password``, ``ssl``, …, as keyword arguments of redis-py.
-    nodes : list of (str, int)
-        All nodes; more than one only with Sentinel.
-    """
-
-    host: str
-    port: int
-    options: dict[str, Any] = field(default_factory=dict)
-    nodes: tuple[tuple[str, int], ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-def parse_address(connection_string: str) -> Address:
-    """Read a Feast connection string: ``host:port[,host:port…][,db=0][,password=…][,ssl=true]``.
-
-    Raises
-    ------
-    ConfigError
-        When it names no host, or a port that is no number.
-    """
-    _, options = RedisOnlineStore._parse_connection_string(connection_string)
-    nodes = []
-    for part in (p.strip() for p in connection_string.split(",") if "=" not in p):
-        host, _, port = part.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ConfigError(
-                f"{part!r} is no Redis address.",
-                hint="Write host:port[,db=0,password=…] in PUNCTUAL_REDIS "
-                "(online_store.connection_string in feature_store.yaml).",
-            )
-        nodes.append((host, int(port)))
-    if not nodes:
-        raise ConfigError(
-            "The online store's connection string names no host.", hint="Set PUNCTUAL_REDIS to host:port."
-        )
-    return Address(*nodes[0], options, tuple(nodes))
 
 
 def online_config(config: RepoConfig) -> RedisOnlineStoreConfig:

@@ -9,7 +9,8 @@ import hiredis
 from feast.infra.online_stores.redis import RedisType
 from redis.sentinel import Sentinel
 
-from stores.connection import DEFAULTS, online_config, parse_address, unavailable
+from core.redis import DEFAULTS, parse_address
+from stores.connection import online_config, unavailable
 
 if TYPE_CHECKING:
     from feast import RepoConfig

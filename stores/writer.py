@@ -23,9 +23,10 @@ from redis.exceptions import RedisError
 
 from core.errors import ConfigError, DataError
 from core.files import digest_of, sha256
+from core.redis import parse_address
 from stores import ledger
 from stores.codec import encode_column
-from stores.connection import connect, online_config, parse_address, unavailable
+from stores.connection import connect, online_config, unavailable
 from stores.feature_files import FeatureRows
 from stores.keys import KeyEncoder
 from stores.plan import key_types

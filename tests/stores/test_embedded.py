@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from core.errors import ConfigError, PortInUse, StoreUnavailable
-from stores.connection import parse_address
+from core.redis import parse_address
 from stores.embedded import EmbeddedServer, ping
 from tests.conftest import free_port
 

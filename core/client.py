@@ -1,0 +1,261 @@
+"""Typed clients of the three services, for services, the command and the dashboard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import JobFailed, ServiceUnavailable, TimedOut
+from core.files import read_secret
+from core.http import Answer, HttpClient
+
+if TYPE_CHECKING:
+    from core.layout import Layout
+    from core.settings import Settings
+
+_POLL_SECONDS = 0.5
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class _Answered(BaseModel):
+    """What a service says; members that a newer service adds are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+
+
+class JobView(_Answered):
+    """A durable job as its service tells of it."""
+
+    id: str
+    kind: str
+    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    progress: float = 0.0
+    step: str | None = None
+    actor: str = ""
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
+    result: Any = None
+    error: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status in ("done", "failed", "cancelled")
+
+
+class Prediction(_Answered):
+    """One prediction."""
+
+    prediction_id: str
+    label: str = Field(alias="class")
+    probability: float
+    model_version: str
+    features_as_of: dict[str, datetime | None] = {}
+    stale: list[str] = []
+
+
+class Models(_Answered):
+    """The versions that the prediction service has at hand, and the one it serves."""
+
+    champion: str | None
+    serving: str | None = None
+    models: list[dict[str, Any]] = []
+
+
+class _Client:
+    """What the clients share."""
+
+    name: str
+
+    def __init__(self, http: HttpClient) -> None:
+        self.http = http
+
+    @classmethod
+    def local(cls, settings: Settings, layout: Layout, *, key: str | None = None) -> Self:
+        """Return a client for the service that the settings name.
+
+        Parameters
+        ----------
+        settings : Settings
+            URLs, key, certificate.
+        layout : Layout
+            Where this machine's own key is, if the settings have none.
+        key : str, optional
+            Key or session token to use instead.
+        """
+        configured = settings.api_key.get_secret_value() if settings.api_key else None
+        own = key or configured or read_secret(layout.secrets / "service.key")
+        return cls(HttpClient(service_url(settings, cls.name), cls.name, key=own, certificate=settings.tls_cert))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()
+
+    def health(self) -> dict[str, Any]:
+        """Return the service's health.
+
+        Raises
+        ------
+        ServiceUnavailable
+            When it does not answer, or is not ready.
+        """
+        return dict(self.http.call("GET", "/health", retry=False).json())
+
+    def job(self, job_id: str) -> JobView:
+        """Return a job of this service."""
+        return _as(JobView, self.http.call("GET", f"{self._jobs}/{job_id}"))
+
+    def wait(
+        self, job_id: str, *, timeout: float | None = None, each: Callable[[JobView], None] | None = None
+    ) -> JobView:
+        """Wait for a job to be over, as long as it takes; a service that is away for a while does not matter.
+
+        Parameters
+        ----------
+        job_id : str
+            The job.
+        timeout : float, optional
+            Seconds after which to give up waiting; the job goes on.
+        each : callable, optional
+            Sees the job as it goes on.
+
+        Raises
+        ------
+        JobFailed
+            When it failed or was cancelled.
+        TimedOut
+            When it is not over in time.
+        ServiceUnavailable
+            When the service is away for more than a minute.
+        """
+        start = answered = time.monotonic()
+        while True:
+            try:
+                job = self.job(job_id)
+                answered = time.monotonic()
+            except ServiceUnavailable:
+                if time.monotonic() - answered > 60:
+                    raise
+            else:
+                if each is not None:
+                    each(job)
+                if job.status == "done":
+                    return job
+                if job.over:
+                    raise JobFailed(f"The job {job_id} {job.status}: {job.error or 'no reason was given'}.")
+            if timeout is not None and time.monotonic() - start > timeout:
+                raise TimedOut(f"The job {job_id} is not over after {timeout:g} s.", hint="It goes on by itself.")
+            time.sleep(_POLL_SECONDS)
+
+    @property
+    def _jobs(self) -> str:
+        return "/jobs"
+
+    def _start(self, path: str, body: Mapping[str, Any], idempotency_key: str | None) -> JobView:
+        headers = {"idempotency-key": idempotency_key} if idempotency_key else None
+        # With a key, the same start twice is one job.
+        answer = self.http.call("POST", path, json=body, headers=headers, retry=idempotency_key is not None)
+        return _as(JobView, answer)
+
+
+class DataClient(_Client):
+    """Calls the data service."""
+
+    name = "data"
+
+    def start(
+        self,
+        step: Literal["import", "validate", "preprocess", "materialize"],
+        body: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> JobView:
+        """Start one step as a job."""
+        return self._start(f"/data/{step}", body or {}, idempotency_key)
+
+    def run_flow(self, *, idempotency_key: str | None = None) -> JobView:
+        """Start the whole flow, from import to a reloaded champion."""
+        return self._start("/flow/run", {}, idempotency_key)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Return the data versions, newest first."""
+        return list(self.http.call("GET", "/data/versions").json()["versions"])
+
+
+class TrainingClient(_Client):
+    """Calls the training service."""
+
+    name = "training"
+
+    def train(self, body: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None) -> JobView:
+        """Start a training job; the gate promotes what deserves it if ``promote`` is true."""
+        return self._start("/training/train", body or {}, idempotency_key)
+
+    def models(self) -> dict[str, Any]:
+        """Return the registered versions with their aliases and metrics."""
+        return dict(self.http.call("GET", "/training/models").json())
+
+    def promote(self, version: str, reason: str) -> dict[str, Any]:
+        """Make a version champion, or ask for a second person's approval."""
+        return dict(self.http.call("POST", f"/training/models/{version}/promote", json={"reason": reason}).json())
+
+    def rollback(self, reason: str) -> dict[str, Any]:
+        """Make the previous champion the champion again."""
+        return dict(self.http.call("POST", "/training/rollback", json={"reason": reason}).json())
+
+    @property
+    def _jobs(self) -> str:
+        return "/training/jobs"
+
+
+class PredictionClient(_Client):
+    """Calls the prediction service."""
+
+    name = "prediction"
+
+    def predict(self, entities: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        """Return one prediction an entity, in order.
+
+        A retry would be a second prediction in the log, which does no harm: the call is repeated when it failed.
+        """
+        answer = self.http.call("POST", "/predict", json={"entities": list(entities)}, retry=True)
+        try:
+            return [Prediction.model_validate(p) for p in answer.json()["predictions"]]
+        except (ValidationError, KeyError, TypeError) as error:
+            raise _strange(answer, error) from error
+
+    def models(self) -> Models:
+        """Return what it has at hand, and what it serves."""
+        return _as(Models, self.http.call("GET", "/models/available"))
+
+    def explain(self, prediction_id: str) -> dict[str, Any]:
+        """Return what made a prediction what it was."""
+        return dict(self.http.call("GET", f"/explain/{prediction_id}").json())
+
+
+def service_url(settings: Settings, name: str) -> str:
+    """Return where a service is: as configured, or on this machine."""
+    configured = getattr(settings, f"{name}_url")
+    if configured:
+        return str(configured)
+    port = settings.port if name == "prediction" else getattr(settings, f"{name}_port")
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
+
+
+def _as(kind: type[_Kind], answer: Answer) -> _Kind:
+    try:
+        return kind.model_validate(answer.json())
+    except ValidationError as error:
+        raise _strange(answer, error) from error
+
+
+def _strange(answer: Answer, error: Exception) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"The {answer.service} service answered in a way that is not understood: {error}.",
+        hint="Is it of another version?",
+    )

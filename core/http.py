@@ -1,0 +1,248 @@
+"""One service calling another: timeouts, retries where they are safe, a circuit breaker, correlation id and key."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+import orjson
+import pybreaker
+import stamina
+
+from core import errors
+from core.errors import PunctualError, ServiceUnavailable, TooManyRequests
+from core.logs import correlation_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger("punctual.client")
+
+TIMEOUT = httpx.Timeout(10.0, connect=2.0)
+_ATTEMPTS = 4
+_FAILURES = 5  # in a row, and the breaker opens
+_OPEN_SECONDS = 5.0
+_MOST_BYTES = 64_000_000
+_SAFE = frozenset(("GET", "HEAD"))
+_BY_STATUS: dict[int, type[PunctualError]] = {
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    413: errors.BatchTooLarge,
+    422: errors.InvalidRequest,
+    429: errors.TooManyRequests,
+    504: errors.TimedOut,
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer of a service.
+
+    Attributes
+    ----------
+    service : str
+        Whose it is.
+    status : int
+        HTTP status, below 400.
+    headers : mapping
+        Case-insensitive.
+    body : bytes
+        Decoded from whatever encoding it came in.
+    """
+
+    service: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body read as JSON.
+
+        Raises
+        ------
+        ServiceUnavailable
+            When it is none.
+        """
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise ServiceUnavailable(
+                f"The {self.service} service answered with what is no JSON: {error}.",
+                hint="Is something else listening at its address?",
+            ) from error
+
+
+class HttpClient:
+    """Calls one service, from any thread.
+
+    Parameters
+    ----------
+    base_url : str
+        ``http(s)://host:port``.
+    name : str
+        What the service is called in errors and logs.
+    key : str, optional
+        API key or session token.
+    certificate : Path, optional
+        A certificate to trust beside the machine's own.
+    timeout : httpx.Timeout
+        Seconds to connect, and for each read and write.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        name: str,
+        *,
+        key: str | None = None,
+        certificate: Path | None = None,
+        timeout: httpx.Timeout = TIMEOUT,
+    ) -> None:
+        self.name, self.base_url = name, base_url.rstrip("/")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.Client(
+            base_url=self.base_url,
+            headers=headers,
+            timeout=timeout,
+            verify=_trust(certificate),
+            limits=httpx.Limits(max_connections=20, keepalive_expiry=20),
+        )
+        self._breaker = pybreaker.CircuitBreaker(
+            fail_max=_FAILURES,
+            reset_timeout=_OPEN_SECONDS,
+            # A client's own mistake says nothing about the service.
+            exclude=[lambda error: not isinstance(error, ServiceUnavailable)],
+            name=name,
+            throw_new_error_on_trip=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry: bool | None = None,
+    ) -> Answer:
+        """Return the answer to a request, its body read whole.
+
+        Parameters
+        ----------
+        method, path : str
+            What to call.
+        json, content, params, headers
+            What to send, as httpx takes them.
+        retry : bool, optional
+            Whether sending it twice does no harm: by default for GET and HEAD. A POST with an idempotency key may
+            say so.
+
+        Raises
+        ------
+        ServiceUnavailable
+            When the service does not answer, answers with an error of its own or with half an answer, or has done so
+            often just now (the breaker is open).
+        PunctualError
+            The service's own refusal (401, 403, 404, 409, 413, 422, 429), in its words.
+        """
+        again = method in _SAFE if retry is None else retry
+        sent = {"x-request-id": correlation_id.get() or secrets.token_hex(8), **(headers or {})}
+        given = {"json": json, "content": content, "params": params, "headers": sent}
+        for attempt in stamina.retry_context(
+            on=lambda error: again and _worth_another_try(error),
+            attempts=_ATTEMPTS,
+            timeout=30.0,
+            wait_initial=0.1,
+            wait_max=2.0,
+            wait_jitter=0.2,
+        ):
+            with attempt:
+                return self._once(method, path, given)
+        raise AssertionError("the loop returns or raises")  # tells mypy so
+
+    def _once(self, method: str, path: str, given: dict[str, Any]) -> Answer:
+        try:
+            return self._breaker.call(self._send, method, path, given)
+        except pybreaker.CircuitBreakerError as error:
+            raise ServiceUnavailable(
+                f"The {self.name} service at {self.base_url} failed {_FAILURES} times in a row.",
+                hint=f"It is left alone for {_OPEN_SECONDS:g} s; see its /health.",
+            ) from error
+
+    def _send(self, method: str, path: str, given: dict[str, Any]) -> Answer:
+        start = time.perf_counter()
+        try:
+            with self._client.stream(method, path, **given) as response:
+                body = _read(response)
+        except (httpx.TransportError, httpx.DecodingError, ValueError) as error:
+            raise ServiceUnavailable(
+                f"The {self.name} service at {self.base_url} does not answer: {str(error) or type(error).__name__}.",
+                hint="Is it running? `punctual doctor` shows what answers.",
+            ) from error
+        facts = {"service": self.name, "method": method, "path": path, "status": response.status_code}
+        log.debug("called", extra={**facts, "milliseconds": round((time.perf_counter() - start) * 1000, 1)})
+        answer = Answer(self.name, response.status_code, response.headers, body)
+        if response.is_error:
+            raise _refusal(answer)
+        return answer
+
+
+def _read(response: httpx.Response) -> bytes:
+    size, parts = 0, []
+    for part in response.iter_bytes():
+        size += len(part)
+        if size > _MOST_BYTES:
+            raise ValueError(f"its answer is longer than {_MOST_BYTES} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refusal(answer: Answer) -> PunctualError:
+    try:
+        members = orjson.loads(answer.body)
+        detail = str(members["detail"])
+    except (ValueError, KeyError, TypeError):
+        members, detail = {}, f"It answered {answer.status} without saying why."
+    context = {k: members[k] for k in ("errors", "correlation_id") if k in members}
+    kind = _BY_STATUS.get(answer.status)
+    if kind is None:
+        return ServiceUnavailable(f"The {answer.service} service: {detail}", **context)
+    wait = answer.headers.get("retry-after", "")
+    if kind is TooManyRequests and wait.isdigit():
+        context["retry_after"] = int(wait)
+    return kind(detail, **context)
+
+
+def _worth_another_try(error: Exception) -> bool | float:
+    """Say whether to try again; a service that says how long to wait is believed, up to two seconds."""
+    if isinstance(error, TooManyRequests):
+        wait = error.context.get("retry_after", 1)
+        return float(wait) if wait <= 2 else False
+    return isinstance(error, ServiceUnavailable | errors.TimedOut)
+
+
+def _trust(certificate: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if certificate is not None:
+        context.load_verify_locations(certificate)
+    return context

@@ -1,0 +1,166 @@
+"""A client of ours on a connection that is cut, slowed, garbled, or refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from core.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthenticated,
+)
+from core.http import HttpClient
+from core.logs import correlation_id
+from tests.conftest import free_port
+from tests.core.wire import Act, Wire, answer, cut, hang, hang_up, problem, raw, says
+
+IMPATIENT = httpx.Timeout(0.3, connect=0.3)
+
+
+def client(wire: Wire, **options: object) -> HttpClient:
+    return HttpClient(wire.url, "data", timeout=IMPATIENT, **options)  # type: ignore[arg-type]
+
+
+def test_a_good_answer_is_read_and_the_key_and_correlation_id_are_sent():
+    token = correlation_id.set("the-request-1")
+    with Wire(says({"a": 1})) as wire, client(wire, key="pk_secret") as http:
+        assert http.call("GET", "/x").json() == {"a": 1}
+    correlation_id.reset(token)
+    head = wire.requests[0].lower()
+    assert b"authorization: bearer pk_secret" in head
+    assert b"x-request-id: the-request-1" in head
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        hang_up,
+        cut({"a": "b" * 100}, after=10),  # within the head
+        cut({"a": "b" * 100}, after=120),  # within the body
+        raw(b"\x16\x03\x01\x02\x00\x01\x00 not http at all\r\n\r\n"),
+        problem(503, "Redis is away."),
+        problem(502, "no upstream"),
+    ],
+    ids=["hung up", "head cut", "body cut", "garbled", "503", "502"],
+)
+def test_a_read_is_tried_again_until_the_connection_is_good(act: Act):
+    with Wire(act, act, says({"good": True})) as wire, client(wire) as http:
+        assert http.call("GET", "/x").json() == {"good": True}
+    assert len(wire.requests) == 3
+
+
+@pytest.mark.parametrize("act", [hang_up, cut({"a": 1}, after=20), problem(503, "away")])
+def test_what_changes_something_is_sent_once_unless_repeating_it_is_safe(act: Act):
+    with Wire(act, says({"good": True})) as wire, client(wire) as http:
+        with pytest.raises(ServiceUnavailable, match="data service"):
+            http.call("POST", "/x", json={})
+        assert len(wire.requests) == 1
+        assert http.call("POST", "/x", json={}, retry=True).json() == {"good": True}
+
+
+def test_a_slow_service_is_given_up_in_time():
+    with Wire(says({})) as wire, client(wire) as http:
+        wire.acts = [hang(wire.released)]
+        start = time.monotonic()
+        with pytest.raises(ServiceUnavailable, match="timed out"):
+            http.call("POST", "/x")
+        assert time.monotonic() - start < 3
+
+
+def test_a_body_that_trickles_is_given_up_when_it_stops():
+    def trickle(peer, _):
+        peer.sendall(answer({"a": "b" * 1000})[:200])
+        released.wait(30)
+
+    released = threading.Event()
+    with Wire(trickle) as wire, client(wire) as http:
+        with pytest.raises(ServiceUnavailable):
+            http.call("POST", "/x")
+        released.set()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, Unauthenticated), (403, Forbidden), (404, NotFound), (409, Conflict), (422, InvalidRequest)],
+)
+def test_a_refusal_is_raised_in_the_service_s_words_and_not_repeated(status: int, kind: type[Exception]):
+    with Wire(problem(status, "Because of x.", errors=[{"entity": 2}])) as wire, client(wire) as http:
+        with pytest.raises(kind, match="Because of x") as found:
+            http.call("GET", "/x")
+    assert found.value.context["errors"] == [{"entity": 2}]
+    assert len(wire.requests) == 1
+
+
+def test_a_short_wait_that_is_asked_for_is_waited():
+    refused = problem(429, "Too many.", "retry-after: 1\r\n")
+    with Wire(refused, says({"good": True})) as wire, client(wire) as http:
+        start = time.monotonic()
+        assert http.call("GET", "/x").json() == {"good": True}
+        assert time.monotonic() - start >= 1
+
+
+def test_a_long_wait_is_the_caller_s_business():
+    with Wire(problem(429, "Too many.", "retry-after: 50\r\n")) as wire, client(wire) as http:
+        with pytest.raises(TooManyRequests) as found:
+            http.call("GET", "/x")
+    assert found.value.context["retry_after"] == 50
+    assert len(wire.requests) == 1
+
+
+def test_a_proxy_s_page_is_no_answer():
+    with Wire(says(b"<html>welcome</html>")) as wire, client(wire) as http:
+        with pytest.raises(ServiceUnavailable, match="no JSON"):
+            http.call("GET", "/x").json()
+
+
+def test_an_answer_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("core.http._MOST_BYTES", 1000)
+    with Wire(says({"a": "b" * 5000})) as wire, client(wire) as http:
+        with pytest.raises(ServiceUnavailable, match="longer than 1000"):
+            http.call("POST", "/x")
+
+
+def test_the_breaker_opens_after_failures_in_a_row_and_closes_when_the_service_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("core.http._OPEN_SECONDS", 0.5)
+    with Wire(problem(503, "away")) as wire, client(wire) as http:
+        for _ in range(5):
+            with pytest.raises(ServiceUnavailable, match="away"):
+                http.call("POST", "/x")
+        with pytest.raises(ServiceUnavailable, match="5 times in a row"):
+            http.call("POST", "/x")
+        assert len(wire.requests) == 5, "an open breaker asks nobody"
+        wire.acts = [says({"good": True})]
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                answered = http.call("POST", "/x")
+                break
+            except ServiceUnavailable:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert answered.json() == {"good": True}
+
+
+def test_a_client_s_own_mistakes_do_not_open_the_breaker():
+    with Wire(problem(404, "nothing")) as wire, client(wire) as http:
+        for _ in range(10):
+            with pytest.raises(NotFound):
+                http.call("GET", "/x")
+    assert len(wire.requests) == 10
+
+
+def test_nobody_listening_says_where():
+    port = free_port()
+    with HttpClient(f"http://127.0.0.1:{port}", "training", timeout=IMPATIENT) as http:
+        with pytest.raises(ServiceUnavailable, match=f"training service at http://127.0.0.1:{port}"):
+            http.call("POST", "/x")
