@@ -32,7 +32,7 @@ up: .venv/.runtime  ## From nothing to a served prediction; Ctrl-C stops all it 
 	@punctual up
 
 # With COVERAGE=1 the tests are measured as they run; `make coverage` holds the gate over what was measured.
-PYTEST := $(if $(COVERAGE),coverage run -m pytest,pytest) -q
+PYTEST := $(if $(COVERAGE),coverage run -m pytest,pytest) -q -n auto --dist loadscope
 
 test: .venv/.dev  ## The fast tests (about two minutes)
 	$(PYTEST) -m "not slow"

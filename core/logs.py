@@ -1,4 +1,4 @@
-"""Structured logs on standard error: JSON for machines, short lines for people."""
+"""Structured logs on standard error: JSON for machines, short lines for people, secrets for nobody."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
+
+from core.masks import mask, mask_text
 
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 
@@ -17,7 +19,7 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
     extras = {k: v for k, v in vars(record).items() if k not in _RESERVED}
     if cid := correlation_id.get():
         extras["correlation_id"] = cid
-    return extras
+    return dict(mask(extras))
 
 
 class JsonFormatter(logging.Formatter):
@@ -29,11 +31,11 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": mask_text(record.getMessage()),
             **_extras(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = mask_text(self.formatException(record.exc_info))
         return json.dumps(line, default=str)
 
 
@@ -44,8 +46,8 @@ class TextFormatter(logging.Formatter):
         """Return the record as one readable line (and a trace, if there is one)."""
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         extras = "".join(f" {k}={v}" for k, v in _extras(record).items())
-        line = f"{moment} {record.levelname} {record.name}: {record.getMessage()}{extras}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{moment} {record.levelname} {record.name}: {mask_text(record.getMessage())}{extras}"
+        return f"{line}\n{mask_text(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 def setup_logs(level: str = "INFO", style: str = "text") -> None:
