@@ -10,6 +10,11 @@ import yaml
 from tests.cli.conftest import assert_one_clear_line
 
 
+def slow(*values):
+    """Mark a case whose command loads the whole feature store first."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def test_help_teaches(empty):
     done = empty.run("--help")
     assert done.returncode == 0
@@ -21,11 +26,11 @@ def test_help_teaches(empty):
     ("words", "says"),
     [
         (("validate",), "punctual fetch"),
-        (("transform",), "punctual validate"),
-        (("dataset",), "punctual validate"),
+        slow(("transform",), "punctual validate"),
+        slow(("dataset",), "punctual validate"),
         (("train",), "punctual dataset"),
-        (("check", "leakage"), "punctual validate"),
-        (("predict", "3000"), "punctual apply"),
+        slow(("check", "leakage"), "punctual validate"),
+        slow(("predict", "3000"), "punctual apply"),
         (("lineage", "nothing"), "no prediction 'nothing'"),
         (("features", "nowhere.csv"), "nowhere.csv"),
     ],
@@ -62,6 +67,7 @@ def test_up_with_the_api_port_taken(empty):
         assert_one_clear_line(empty.run("up"), 1, empty.environment["PUNCTUAL_PORT"], "PUNCTUAL_PORT")
 
 
+@pytest.mark.slow
 def test_up_with_the_store_port_taken_by_something_else(empty):
     host, port = empty.environment["PUNCTUAL_REDIS"].split(":")
     with socket.socket() as other:
@@ -70,6 +76,7 @@ def test_up_with_the_store_port_taken_by_something_else(empty):
         assert_one_clear_line(empty.run("up"), 1, port, "PUNCTUAL_REDIS")
 
 
+@pytest.mark.slow
 def test_doctor_on_an_empty_repo(empty):
     done = empty.run("doctor")
     assert_one_clear_line(done, 3, "punctual fetch")

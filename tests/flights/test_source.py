@@ -11,6 +11,8 @@ from pandas.testing import assert_frame_equal
 
 from tests.flights.archive import clock, flights
 
+pytestmark = pytest.mark.slow
+
 DAY = pd.Timedelta(days=1)
 
 

@@ -116,7 +116,9 @@ def test_starts_at_the_same_time_end_with_one_server_and_one_owner(tmp_path: Pat
     assert gone(int(said[0][0]))
 
 
-@pytest.mark.parametrize("content", ["999999999", "nonsense", "", str(os.getpid())], ids=["gone", "nonsense", "empty", "ours"])
+@pytest.mark.parametrize(
+    "content", ["999999999", "nonsense", "", str(os.getpid())], ids=["gone", "nonsense", "empty", "ours"]
+)
 def test_a_stale_pid_file_does_not_fool_it(server: EmbeddedServer, tmp_path: Path, content: str) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "valkey.pid").write_text(content)  # the last one: the pid of a living process that is not ours

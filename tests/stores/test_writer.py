@@ -182,6 +182,7 @@ def test_progress_counts_rows(tmp_path: Path, valkey: str) -> None:
     assert {note for _, note in seen} == {"stock"}
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_it_is_the_same_store(tmp_path: Path, valkey: str) -> None:
     store = make_store(tmp_path, valkey, features=("big", "text"))
     rows = 30_000
