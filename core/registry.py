@@ -1,0 +1,266 @@
+"""The read side of the model registry: roles, versions, local copies, and the pointers that serving follows.
+
+``challenger`` is the newest candidate, ``champion`` the one that serves, ``previous`` the champion before it: aliases
+in MLflow. Serving reads only what is on this machine: a folder a version under ``data/models``, and the pointers
+``champion.json`` and ``challenger.json``, written when the copy is whole. So predictions go on when MLflow is away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.errors import Conflict, ModelUnavailable, NotFound, ServiceUnavailable
+from core.files import atomic_dir, read_json, sha256, write_json
+from core.model import ESTIMATOR, HEADER, PredictionModel
+from core.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from core.layout import Layout
+    from core.repo import FeatureRepo
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+ROLES = (CHAMPION, CHALLENGER, PREVIOUS)
+MODEL_FOLDER = "model"
+Role = Literal["champion", "challenger"]
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+# MLflow's own defaults wait for minutes; whoever asks here has something better to do, or asks again.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+
+
+def pointed_version(layout: Layout, role: Role) -> str | None:
+    """Return the version that a pointer on this machine names, or None."""
+    path = layout.models / f"{role}.json"
+    try:
+        return str(read_json(path)["version"])
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error!r}.", hint="Promote the version again.") from error
+
+
+def point(layout: Layout, name: str, role: Role, version: str | None) -> None:
+    """Let a pointer name a version whose local copy is whole; None removes it. Nothing is written twice."""
+    path = layout.models / f"{role}.json"
+    if version is None:
+        path.unlink(missing_ok=True)
+        return
+    content = {"name": name, "version": version}
+    try:
+        same = read_json(path) == content
+    except (FileNotFoundError, ValueError):
+        same = False
+    if not same:
+        write_json(path, content)
+
+
+@contextmanager
+def roles_lock(layout: Layout, *, wait: bool = True) -> Iterator[None]:
+    """Hold the right to move aliases and pointers of this machine; a killed holder lets go by itself.
+
+    Raises
+    ------
+    Conflict
+        When another holds it, and ``wait`` is false.
+    """
+    layout.models.mkdir(parents=True, exist_ok=True)
+    handle = os.open(layout.models / ".roles.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise Conflict(
+                "Another promotion or rollback is under way.", hint="See what it did, then ask again."
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+class RegistryReader:
+    """What is registered of one problem's model, and copies of it on this machine.
+
+    MLflow is imported when it is asked for the first time: that takes seconds, and 200 MB.
+
+    Parameters
+    ----------
+    repo : FeatureRepo
+        Whose ``problem.name`` is the registered model's name.
+    settings : Settings, optional
+        Where MLflow is; by default this process's settings.
+    """
+
+    def __init__(self, repo: FeatureRepo, settings: Settings | None = None) -> None:
+        settings = settings or get_settings()
+        self.repo = repo
+        self.name = repo.problem.name
+        self.uri = settings.mlflow_uri or repo.layout.mlflow_uri
+
+    @cached_property
+    def client(self) -> Any:
+        """MLflow's client."""
+        get_settings()  # turns telemetry off before MLflow is imported
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
+        import mlflow
+
+        self.repo.layout.data.mkdir(parents=True, exist_ok=True)
+        return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def aliases(self) -> dict[str, str]:
+        """Return role -> version, of the roles that are taken.
+
+        Raises
+        ------
+        ServiceUnavailable
+            When MLflow does not answer.
+        """
+        with _reachable(self.uri):
+            found = self.client.search_registered_models(f"name = '{self.name}'")
+        return {role: str(v) for model in found for role, v in model.aliases.items() if role in ROLES}
+
+    def version_of(self, role: str) -> str | None:
+        """Return the version that has a role, or None."""
+        return self.aliases().get(role)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Return every registered version, newest first: its run, roles, lineage tags and when it was made."""
+        roles = self.aliases()
+        with _reachable(self.uri):
+            found = self.client.search_model_versions(f"name = '{self.name}'")
+        return [_facts(v, roles) for v in sorted(found, key=lambda v: -int(v.version))]
+
+    def version(self, version: str) -> dict[str, Any]:
+        """Return one registered version with its run's metrics and parameters.
+
+        Raises
+        ------
+        NotFound
+            When there is none of that number.
+        """
+        found = self._entity(version)
+        with _reachable(self.uri):
+            data = self.client.get_run(found.run_id).data
+        lineage = {k: v for k, v in data.tags.items() if not k.startswith("mlflow.")}
+        return {**_facts(found, self.aliases()), "metrics": data.metrics, "params": data.params, "lineage": lineage}
+
+    def ensure(self, version: str) -> Path:
+        """Return the folder of a version's local copy; it is fetched unless a good copy is there.
+
+        Nothing of the model is executed.
+
+        Raises
+        ------
+        NotFound
+            When the registry has no such version.
+        ModelUnavailable
+            When its files cannot be fetched.
+        ServiceUnavailable
+            When MLflow does not answer.
+        """
+        # Numbers start anew with another MLflow, runs do not.
+        run, folder = str(self._entity(version).run_id), self.repo.layout.models / version
+        if not _is_whole(folder, run):
+            self._fetch(version, folder)
+        return folder
+
+    def load(self, version: str) -> PredictionModel:
+        """Return a registered version, from its local copy; see :meth:`ensure`.
+
+        Raises
+        ------
+        ModelUnavailable
+            When it cannot be opened, too: it was made with other versions of the libraries, say.
+        """
+        return PredictionModel.load(self.ensure(version))
+
+    def _entity(self, version: str) -> Any:
+        """Return MLflow's record of a version."""
+        from mlflow.exceptions import MlflowException
+
+        if _VERSION.fullmatch(version):
+            try:
+                with _reachable(self.uri):
+                    return self.client.get_model_version(self.name, version)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        numbers = ", ".join(v["version"] for v in reversed(self.versions()))
+        raise NotFound(
+            f"The registry has no version {version[:20]!r} of {self.name}.", hint=f"It has: {numbers or 'none'}."
+        )
+
+    def _fetch(self, version: str, folder: Path) -> None:
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with tempfile.TemporaryDirectory() as temporary, _reachable(self.uri):
+                got = download_artifacts(
+                    artifact_uri=f"models:/{self.name}/{version}",
+                    dst_path=temporary,
+                    tracking_uri=self.uri,
+                    registry_uri=self.uri,
+                )
+                with atomic_dir(folder) as whole:
+                    shutil.copytree(Path(got) / "artifacts" / MODEL_FOLDER, whole, dirs_exist_ok=True)
+                    header = read_json(whole / HEADER)
+                    header["metadata"]["version"] = version
+                    write_json(whole / HEADER, header)
+        except (MlflowException, OSError, ValueError) as error:
+            raise ModelUnavailable(
+                f"Version {version} of {self.name} cannot be fetched: {error}.", hint="Are MLflow's artifacts there?"
+            ) from error
+
+
+def _is_whole(folder: Path, run: str) -> bool:
+    """Say whether a folder holds the model of that run, unspoilt."""
+    try:
+        header = read_json(folder / HEADER)
+        return bool(header["metadata"]["run_id"] == run and header["estimator_sha256"] == sha256(folder / ESTIMATOR))
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _facts(entity: Any, roles: dict[str, str]) -> dict[str, Any]:
+    number = str(entity.version)
+    return {
+        "version": number,
+        "roles": sorted(role for role, of in roles.items() if of == number),
+        "run_id": str(entity.run_id),
+        "registered_at": datetime.fromtimestamp(entity.creation_timestamp / 1000, UTC).isoformat(),
+        "tags": dict(entity.tags),
+    }
+
+
+@contextmanager
+def _reachable(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises when it does not do its work into an error that says so; "not there" is an answer."""
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    hint = "Is MLflow running? PUNCTUAL_MLFLOW_URI says where it should be."
+    try:
+        yield
+    except (requests.RequestException, sqlalchemy.exc.DBAPIError) as error:
+        raise ServiceUnavailable(f"MLflow at {_shown(uri)} fails: {type(error).__name__}.", hint=hint) from error
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise
+        reason = str(error).splitlines()[0][:200]
+        raise ServiceUnavailable(f"MLflow at {_shown(uri)} fails: {reason}", hint=hint) from error
+
+
+def _shown(uri: str) -> str:
+    """Return a URI without the password it may hold."""
+    return re.sub(r"//[^/@]*@", "//", uri)
