@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -104,3 +105,21 @@ def write_secret(path: Path, secret: str) -> None:
 def read_secret(path: Path) -> str | None:
     """Return a secret without the white space around it; None where there is none."""
     return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file while the block runs; a killed holder lets go by itself.
+
+    Raises
+    ------
+    BlockingIOError
+        When another holds it, and ``wait`` is false.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)

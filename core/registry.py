@@ -7,20 +7,19 @@ in MLflow. Serving reads only what is on this machine: a folder a version under 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.errors import Conflict, ModelUnavailable, NotFound, ServiceUnavailable
-from core.files import atomic_dir, read_json, sha256, write_json
+from core.errors import ModelUnavailable, NotFound, ServiceUnavailable
+from core.files import atomic_dir, locked, read_json, sha256, write_json
 from core.model import ESTIMATOR, HEADER, PredictionModel
 from core.settings import Settings, get_settings
 
@@ -63,27 +62,9 @@ def point(layout: Layout, name: str, role: Role, version: str | None) -> None:
         write_json(path, content)
 
 
-@contextmanager
-def roles_lock(layout: Layout, *, wait: bool = True) -> Iterator[None]:
-    """Hold the right to move aliases and pointers of this machine; a killed holder lets go by itself.
-
-    Raises
-    ------
-    Conflict
-        When another holds it, and ``wait`` is false.
-    """
-    layout.models.mkdir(parents=True, exist_ok=True)
-    handle = os.open(layout.models / ".roles.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise Conflict(
-                "Another promotion or rollback is under way.", hint="See what it did, then ask again."
-            ) from error
-        yield
-    finally:
-        os.close(handle)
+def roles_lock(layout: Layout) -> AbstractContextManager[None]:
+    """Hold the right to move aliases and pointers of this machine, once whoever has it is done."""
+    return locked(layout.models / ".roles.lock")
 
 
 class RegistryReader:
@@ -124,7 +105,7 @@ class RegistryReader:
         ServiceUnavailable
             When MLflow does not answer.
         """
-        with _reachable(self.uri):
+        with reachable(self.uri):
             found = self.client.search_registered_models(f"name = '{self.name}'")
         return {role: str(v) for model in found for role, v in model.aliases.items() if role in ROLES}
 
@@ -135,7 +116,7 @@ class RegistryReader:
     def versions(self) -> list[dict[str, Any]]:
         """Return every registered version, newest first: its run, roles, lineage tags and when it was made."""
         roles = self.aliases()
-        with _reachable(self.uri):
+        with reachable(self.uri):
             found = self.client.search_model_versions(f"name = '{self.name}'")
         return [_facts(v, roles) for v in sorted(found, key=lambda v: -int(v.version))]
 
@@ -148,7 +129,7 @@ class RegistryReader:
             When there is none of that number.
         """
         found = self._entity(version)
-        with _reachable(self.uri):
+        with reachable(self.uri):
             data = self.client.get_run(found.run_id).data
         lineage = {k: v for k, v in data.tags.items() if not k.startswith("mlflow.")}
         return {**_facts(found, self.aliases()), "metrics": data.metrics, "params": data.params, "lineage": lineage}
@@ -189,7 +170,7 @@ class RegistryReader:
 
         if _VERSION.fullmatch(version):
             try:
-                with _reachable(self.uri):
+                with reachable(self.uri):
                     return self.client.get_model_version(self.name, version)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
@@ -204,7 +185,7 @@ class RegistryReader:
         from mlflow.exceptions import MlflowException
 
         try:
-            with tempfile.TemporaryDirectory() as temporary, _reachable(self.uri):
+            with tempfile.TemporaryDirectory() as temporary, reachable(self.uri):
                 got = download_artifacts(
                     artifact_uri=f"models:/{self.name}/{version}",
                     dst_path=temporary,
@@ -243,7 +224,7 @@ def _facts(entity: Any, roles: dict[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _reachable(uri: str) -> Iterator[None]:
+def reachable(uri: str) -> Iterator[None]:
     """Turn what MLflow raises when it does not do its work into an error that says so; "not there" is an answer."""
     import requests
     import sqlalchemy.exc
