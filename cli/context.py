@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import NoData, PortInUse
 from core.progress import console
 from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from core.auth import Accounts
 
 
 def settings() -> Settings:
@@ -20,6 +24,26 @@ def settings() -> Settings:
 def repo() -> FeatureRepo:
     """Open the configured feature repo."""
     return FeatureRepo.load(get_settings().feature_repo)
+
+
+def accounts(settings: Settings, repo: FeatureRepo) -> Accounts:
+    """Open the accounts."""
+    from core.auth import Accounts
+    from core.database import database
+
+    return Accounts(database(repo, settings), settings, repo.layout)
+
+
+def first_start(settings: Settings, repo: FeatureRepo) -> str | None:
+    """Make the first administrator and this machine's keys where they are missing; return the password, if new."""
+    from core.auth import first_start as make
+
+    return make(accounts(settings, repo), repo.layout)
+
+
+def actor() -> str:
+    """Return who runs the command, as records call them."""
+    return f"cli:{getpass.getuser()}"
 
 
 @contextmanager

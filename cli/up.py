@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
-import httpx
 import typer
 
-from cli import context, pipeline
-from core.errors import PunctualError
-from core.progress import console, progress
+from cli import context, pipeline, services
+from core.client import PredictionClient, service_url
+from core.files import read_secret
+from core.progress import console
 from core.repo import FeatureRepo
 from core.settings import Settings
-
-_START_SECONDS = 60
-_STOP_SECONDS = 15
 
 
 def up(
@@ -29,106 +22,74 @@ def up(
         bool, typer.Option("--check", help="Bring everything up, ask for one prediction, and stop again.")
     ] = False,
 ) -> None:
-    """Do what is left to do, from fetching to a promoted model, and serve predictions until Ctrl-C.
+    """Do what is left to do, from fetching to a promoted model, and run the three services until Ctrl-C.
 
-    A second `up` finds the work done and starts in seconds. Ports: `PUNCTUAL_PORT` (API) and `PUNCTUAL_REDIS`
-    (online store; the embedded server starts there if nothing listens).
+    A second `up` finds the work done and starts in seconds. Ports: `PUNCTUAL_PORT` (predictions), `PUNCTUAL_DATA_PORT`,
+    `PUNCTUAL_TRAINING_PORT` and `PUNCTUAL_REDIS` (online store; the embedded server starts there if nothing listens).
+    The first start makes the user `admin` and shows its password, this once.
     """
-    from serving.server import check_port
-
     settings, repo = context.settings(), context.repo()
-    check_port(settings)
+    services.check_ports(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the blocks below clean up
+    password = context.first_start(settings, repo)
     with context.online_store(repo):
         pipeline.run(settings, repo)
         example = context.example_entity(repo)
-        with _prediction_service(settings) as service:
-            _wait_until_ready(settings, service)
+        with services.running(pipeline.stage_environment()) as started:
+            services.wait_until_ready(settings, started)
             if check:
-                _ask(settings, example)
+                _ask(settings, repo, example)
                 return
-            _announce(settings, repo, example)
-            service.wait()
-            raise PunctualError(
-                f"The prediction service stopped by itself (exit code {service.returncode}).",
-                hint="The lines above say why.",
-            )
+            _announce(settings, repo, example, password)
+            services.watch(started)
 
 
-def serve() -> None:
-    """Serve predictions from what is there already: nothing is fetched, trained, or started beside it."""
-    from serving.server import run
+def serve(
+    service: Annotated[services.Name, typer.Argument(help="Which one.")] = "prediction",
+) -> None:
+    """Run one service on what is there already: nothing is fetched, trained, or started beside it."""
+    settings, repo = context.settings(), context.repo()
+    context.first_start(settings, repo)
+    if service == "prediction":
+        from serving.server import run
 
-    repo, settings = context.repo(), context.settings()
-    run(repo, settings)
+        run(repo, settings)
+        return
+    from core.server import run as serve_app
 
-
-@contextmanager
-def _prediction_service(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    # Its own session: Ctrl-C reaches us alone, and we stop it in order, so that its log is flushed.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "serve"], env=pipeline.stage_environment(), start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            console.print(f"The prediction service did not stop within {_STOP_SECONDS} s and was killed.")
+    target = {"data": "ingestion.service:create", "training": "training.service:create"}[service]
+    serve_app(target, repo, settings, name=service, setting=services.PORTS[service])
 
 
-def _wait_until_ready(settings: Settings, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    with progress("Starting the prediction service"):
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise PunctualError(
-                    f"The prediction service stopped while starting (exit code {process.returncode}).",
-                    hint="The lines above say why.",
-                )
-            try:
-                if httpx.get(f"{_url(settings)}/health", timeout=2).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                pass  # not listening yet; the deadline bounds the wait
-            time.sleep(0.1)
-    raise PunctualError(f"The prediction service was not ready within {_START_SECONDS} s.")
-
-
-def _url(settings: Settings) -> str:
-    return f"http://{settings.host}:{settings.port}"
-
-
-def _curl(settings: Settings, example: dict[str, object]) -> str:
+def _curl(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> str:
     body = json.dumps({"entities": [example]}, default=str)
-    return f"curl -X POST {_url(settings)}/predict -d '{body}'"
+    key = f"$(cat {repo.layout.secrets / 'client.key'})"
+    url = service_url(settings, "prediction")
+    return f"curl -X POST {url}/predict -H \"Authorization: Bearer {key}\" -d '{body}'"
 
 
-def _ask(settings: Settings, example: dict[str, object]) -> None:
-    answer = httpx.post(f"{_url(settings)}/predict", json={"entities": [example]}, timeout=10)
-    console.print(_curl(settings, example), soft_wrap=True, markup=False)
-    typer.echo(answer.text)
-    if answer.status_code != httpx.codes.OK:
-        raise PunctualError(f"The prediction was answered with {answer.status_code}.")
+def _ask(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> None:
+    key = read_secret(repo.layout.secrets / "client.key")
+    client = PredictionClient.local(settings, repo.layout, key=key)
+    answer = client.http.call("POST", "/predict", json={"entities": [example]})
+    console.print(_curl(settings, repo, example), soft_wrap=True, markup=False)
+    typer.echo(answer.body.decode())
 
 
-def _announce(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> None:
-    mlflow_uri = settings.mlflow_uri or repo.layout.mlflow_uri
+def _announce(settings: Settings, repo: FeatureRepo, example: dict[str, object], password: str | None) -> None:
     lines = [
         "",
         f"[bold]{repo.problem.title or repo.problem.name}[/bold]  (it is {repo.clock.now():%Y-%m-%d %H:%M} UTC here)",
-        f"  Predictions   {_url(settings)}/predict",
-        f"  API reference {_url(settings)}/docs",
-        f"  Health        {_url(settings)}/health",
-        f"  Experiments   mlflow ui --backend-store-uri {mlflow_uri}",
+        *(
+            f"  {words:<13} {service_url(settings, name)}/docs"
+            for words, name in (("Predictions", "prediction"), ("Data", "data"), ("Training", "training"))
+        ),
+        f"  Experiments   mlflow ui --backend-store-uri {settings.mlflow_uri or repo.layout.mlflow_uri}",
         f"  Features      feast -c {repo.layout.repo} ui",
-        "",
-        "Try:",
+        f"  Keys          punctual keys --help; this machine's own are in {repo.layout.secrets}",
     ]
-    console.print("\n".join(lines), soft_wrap=True)
-    typer.echo(f"  {_curl(settings, example)}")
+    if password:
+        lines.append(f"  First log-in  user admin, password {password}  (shown this once; change it)")
+    console.print("\n".join([*lines, "", "Try:"]), soft_wrap=True)
+    typer.echo(f"  {_curl(settings, repo, example)}")
     console.print("\nCtrl-C stops everything that this command started.")

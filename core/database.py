@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_283_511  # of Postgres, while migrating
 _BUSY_SECONDS = 10
+# A connection whose other end is gone without a word must not hang for the hours that TCP would give it.
+_POSTGRES = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 class Database:
@@ -121,7 +129,7 @@ def _parsed(url: str) -> URL:
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() == "postgresql":
-            return create_engine(url, pool_pre_ping=True, pool_timeout=5, connect_args={"connect_timeout": 3})
+            return create_engine(url, pool_pre_ping=True, pool_timeout=5, connect_args=_POSTGRES)
         engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
     except NoSuchModuleError as error:
         raise ConfigError(f"PUNCTUAL_DATABASE: {error}.", hint="Use postgresql+psycopg://….") from error

@@ -22,13 +22,13 @@ class Api:
     """
 
     def __init__(self, app: Any) -> None:
-        self._app = app
+        self.app = app
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://punctual"
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://localhost"
         )
 
     def __enter__(self) -> Self:
@@ -49,6 +49,10 @@ class Api:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the app's own event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)
+
+    def show(self, key: str) -> None:
+        """Send a key with every request from now on."""
+        self._client.headers["authorization"] = f"Bearer {key}"
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.run(self._client.get(path, **options))
@@ -73,7 +77,7 @@ class Api:
 
     async def _start(self) -> None:
         self._task = asyncio.create_task(
-            self._app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, self._events.get, self._said.put)
+            self.app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, self._events.get, self._said.put)
         )
         await self._exchange("startup")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,8 +17,12 @@ from pydantic import BaseModel
 
 from core.errors import InvalidRequest, NoData, StoreUnavailable
 from core.logs import correlation_id
-from core.service import Harden, create_app, json_response, read_body
+from core.repo import FeatureRepo
+from core.service import PUBLIC, create_app, harden, json_response, principal, read_body, requires
+from core.service.harden import Harden
+from core.settings import Settings
 from tests.asgi import Api, chunks, problem
+from tests.core.keys import LOANS, Keyring, keyring
 
 LIMIT = 2048
 
@@ -42,12 +48,24 @@ def life() -> Life:
 
 
 @pytest.fixture
-def service(life: Life) -> Iterator[Api]:
-    with Api(make_service(life)) as api:
+def repo(tmp_path: Path) -> FeatureRepo:
+    """Give a repo with nothing in it but accounts."""
+    shutil.copytree(LOANS, tmp_path / "loans", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    return FeatureRepo.load(tmp_path / "loans")
+
+
+@pytest.fixture
+def keys(repo: FeatureRepo) -> Keyring:
+    return keyring(repo)
+
+
+@pytest.fixture
+def service(life: Life, repo: FeatureRepo) -> Iterator[Api]:
+    with Api(make_service(life, repo)) as api:
         yield api
 
 
-def make_service(life: Life) -> Harden:
+def make_service(life: Life, repo: FeatureRepo, **settings: Any) -> Harden:
     """Return a service with a route for everything that may go right or wrong."""
 
     @asynccontextmanager
@@ -65,44 +83,68 @@ def make_service(life: Life) -> Harden:
         return {"version": "3"}
 
     app = create_app(
-        "test", version="1.2.3", lifespan=lifespan, checks={"store": store, "model": model}, max_body_bytes=LIMIT
+        "test",
+        name="test",
+        version="1.2.3",
+        lifespan=lifespan,
+        checks={"store": store, "model": model},
+        repo=repo,
+        settings=Settings(max_body_bytes=LIMIT, **settings),
     )
 
-    @app.get("/boom")
+    @app.get("/boom", openapi_extra=requires(PUBLIC))
     async def boom() -> None:
         raise RuntimeError("the password is hunter2")
 
-    @app.get("/refused")
+    @app.get("/refused", openapi_extra=requires(PUBLIC))
     async def refused() -> None:
         raise InvalidRequest("Entity 3 is wrong.", hint="Mend it.", entity=3)
 
-    @app.get("/unready")
+    @app.get("/unready", openapi_extra=requires(PUBLIC))
     async def unready() -> None:
         raise NoData("Nothing was trained.", hint="Run: punctual train")
 
-    @app.get("/away")
+    @app.get("/away", openapi_extra=requires(PUBLIC))
     async def away() -> None:
         raise StoreUnavailable("Redis does not answer.")
 
-    @app.post("/items")
+    @app.post("/items", openapi_extra=requires(PUBLIC))
     async def items(item: Item) -> dict[str, int]:
         return {"size": item.size}
 
-    @app.post("/echo")
+    @app.post("/echo", openapi_extra=requires(PUBLIC))
     async def echo(request: Request) -> Any:
         return json_response({"bytes": len(await read_body(request))})
 
-    @app.get("/who")
+    @app.get("/who", openapi_extra=requires(PUBLIC))
     async def who() -> Any:
         await asyncio.sleep(0)
         logging.getLogger("punctual.test").info("asked")
         return json_response({"id": correlation_id.get()})
 
-    return Harden(app)
+    @app.get("/mine", openapi_extra=requires("data", "read"))
+    async def mine(request: Request) -> Any:
+        return json_response({"name": principal(request).name})
+
+    @app.post("/change/{what}", openapi_extra=requires("data"))
+    async def change(what: str) -> Any:
+        if what == "wrong":
+            raise InvalidRequest("No.")
+        return json_response({"changed": what})
+
+    @app.get("/slow", openapi_extra=requires(PUBLIC))
+    async def slow() -> Any:
+        await asyncio.sleep(30)
+
+    async def direct(request: Request) -> Any:
+        return json_response({"bytes": len(await read_body(request))})
+
+    app.post("/direct", openapi_extra=requires("predict"))(direct)
+    return harden(app, {("POST", "/direct"): ("predict", direct)})
 
 
-def test_the_lifespan_runs_once(life: Life) -> None:
-    with Api(make_service(life)) as service:
+def test_the_lifespan_runs_once(life: Life, repo: FeatureRepo) -> None:
+    with Api(make_service(life, repo)) as service:
         service.get("/who")
         service.get("/boom")
         assert life.events == ["up"]
@@ -177,7 +219,7 @@ def test_a_lie_about_the_length_is_no_way_in(service: Api, length: str) -> None:
     problem(answer, 413)
 
 
-def test_a_client_that_goes_away_is_no_bug(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_goes_away_is_no_bug(service: Api, caplog: pytest.LogCaptureFixture) -> None:
     parts = iter(({"type": "http.request", "body": b"ab", "more_body": True}, {"type": "http.disconnect"}))
 
     async def receive() -> dict[str, Any]:
@@ -186,8 +228,9 @@ def test_a_client_that_goes_away_is_no_bug(life: Life, caplog: pytest.LogCapture
     async def send(message: dict[str, Any]) -> None:
         pass
 
-    scope = {"type": "http", "method": "POST", "path": "/echo", "headers": [], "query_string": b""}
-    asyncio.run(make_service(life)(scope, receive, send))  # type: ignore[arg-type]
+    host = [(b"host", b"localhost")]
+    scope = {"type": "http", "method": "POST", "path": "/echo", "headers": host, "query_string": b""}
+    service.run(service.app(scope, receive, send))
     assert not [r for r in caplog.records if r.exc_info]
 
 
@@ -228,7 +271,7 @@ def test_one_line_in_the_log_a_request(service: Api, caplog: pytest.LogCaptureFi
         service.get("/who")
         service.get("/nowhere")
     lines = [r for r in caplog.records if r.getMessage() == "request"]
-    assert [(r.path, r.status, r.method) for r in lines] == [("/who", 200, "GET"), ("/nowhere", 404, "GET")]  # type: ignore[attr-defined]
+    assert [(r.route, r.status, r.method) for r in lines] == [("/who", 200, "GET"), ("/nowhere", 404, "GET")]  # type: ignore[attr-defined]
     assert all(r.milliseconds >= 0 for r in lines)  # type: ignore[attr-defined]
 
 

@@ -1,5 +1,7 @@
 """Accounts, audit log, promotion ledger and flow runs."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -23,22 +25,24 @@ _GUARDS = {
 }
 
 
-def _table(name: str, *columns: sa.Column, indexes: tuple[tuple[str, ...], ...] = (), keys: tuple = ()) -> None:
+def _table(
+    name: str, *columns: sa.Column[Any], indexes: tuple[tuple[str, ...], ...] = (), keys: tuple[Any, ...] = ()
+) -> None:
     primary = [c.name for c in columns if c.primary_key]
     op.create_table(name, *columns, *keys, sa.PrimaryKeyConstraint(*primary, name=f"pk_{name}"))
     for names in indexes:
         op.create_index(f"ix_{name}_{'_'.join(names)}", name, list(names))
 
 
-def _text(name: str, length: int, **options: object) -> sa.Column:
+def _text(name: str, length: int, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, sa.String(length), **{"nullable": False, **options})
 
 
-def _moment(name: str, *, nullable: bool = False) -> sa.Column:
+def _moment(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     return sa.Column(name, Moment(), nullable=nullable)
 
 
-def _json(name: str) -> sa.Column:
+def _json(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.JSON(), nullable=False)
 
 

@@ -1,0 +1,142 @@
+"""The services as processes: started together, watched, and stopped in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import httpx
+
+from core.client import service_url
+from core.errors import PunctualError
+from core.progress import console, progress
+from core.server import TIED, check_port
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+
+Name = Literal["data", "training", "prediction"]
+# In the order in which they are started: each can do without those after it.
+PORTS: dict[Name, str] = {"data": "data_port", "training": "training_port", "prediction": "port"}
+_START_SECONDS = 90
+_STOP_SECONDS = 45
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that was started."""
+
+    name: Name
+    process: subprocess.Popen[bytes]
+
+
+def check_ports(settings: Settings) -> None:
+    """Make sure that every service's port is free.
+
+    Raises
+    ------
+    PortInUse
+        Naming the port and the setting that changes it.
+    """
+    for setting in PORTS.values():
+        check_port(settings, int(getattr(settings, setting)), setting)
+
+
+@contextmanager
+def running(environment: dict[str, str]) -> Iterator[list[Running]]:
+    """Start every service; stop them, the last started first, when the block ends."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(_service(name, environment)) for name in PORTS]
+
+
+@contextmanager
+def _service(name: Name, environment: dict[str, str]) -> Iterator[Running]:
+    # Its own session: Ctrl-C reaches us alone, and we stop it in order, so that its log is flushed. Its standard input
+    # is ours to close: should we be killed, it closes by itself and the service stops.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "serve", name],
+        env={**os.environ, **environment, TIED: "1"},
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield Running(name, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            console.print(f"The {name} service did not stop within {_STOP_SECONDS} s and was killed.")
+
+
+def wait_until_ready(settings: Settings, services: Sequence[Running]) -> None:
+    """Wait until every service says that it is ready.
+
+    Raises
+    ------
+    PunctualError
+        When one has stopped, or is not ready in time; with what it says of itself.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    waiting, said = list(services), ""
+    with (
+        progress("Starting the services", total=len(services)) as advance,
+        httpx.Client(timeout=5, verify=_trust(settings)) as client,
+    ):
+        while waiting and time.monotonic() < deadline:
+            check_alive(services)
+            try:
+                answer = client.get(f"{service_url(settings, waiting[0].name)}/health")
+                said = answer.text
+            except httpx.TransportError:
+                time.sleep(0.1)  # not listening yet; the deadline bounds the wait
+                continue
+            if answer.status_code == httpx.codes.OK:
+                advance(note=waiting.pop(0).name)
+            else:
+                time.sleep(0.1)
+    if waiting:
+        raise PunctualError(
+            f"The {waiting[0].name} service was not ready within {_START_SECONDS} s.", hint=f"It says: {said or '-'}"
+        )
+
+
+def watch(services: Sequence[Running]) -> None:
+    """Wait until one of the services stops by itself.
+
+    Raises
+    ------
+    PunctualError
+        Naming it.
+    """
+    while True:
+        check_alive(services)
+        time.sleep(0.5)
+
+
+def check_alive(services: Sequence[Running]) -> None:
+    """Make sure that all of them run.
+
+    Raises
+    ------
+    PunctualError
+        Naming the one that has stopped.
+    """
+    for service in services:
+        code = service.process.poll()
+        if code is not None:
+            raise PunctualError(
+                f"The {service.name} service stopped by itself (exit code {code}).", hint="The lines above say why."
+            )
+
+
+def _trust(settings: Settings) -> bool | str:
+    return str(settings.tls_cert) if settings.tls_cert else True

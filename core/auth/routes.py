@@ -1,0 +1,234 @@
+"""Routes of accounts: log-in for people, and users, keys and the audit log for administrators."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import FastAPI, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from core.auth.accounts import Accounts
+from core.auth.principal import SELF
+from core.errors import Forbidden
+from core.service import PUBLIC, json_response, principal, problems, requires
+
+_T = TypeVar("_T")
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+Password = Annotated[str, Field(min_length=1, max_length=1024)]
+Scope = Literal["predict", "read", "data", "train", "admin"]
+Role = Literal["admin", "user"]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LogIn(_Body):
+    """A user name and a password."""
+
+    user: Name
+    password: Password
+
+
+class Refresh(_Body):
+    """The token to exchange."""
+
+    token: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class NewPassword(_Body):
+    """One's own password, before and after."""
+
+    old: Password
+    new: Password
+
+
+class NewUser(_Body):
+    """A user to add; the password is made up and shown once."""
+
+    name: Name
+    role: Role = "user"
+
+
+class Change(_Body):
+    """What to change of a user."""
+
+    role: Role
+
+
+class NewKey(_Body):
+    """A key to make; it is shown once."""
+
+    name: Name
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)]
+    days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    rate_limit: Annotated[str, Field(max_length=40, examples=["100/minute"])] | None = None
+
+
+def add_auth_routes(app: FastAPI) -> None:
+    """Add the routes; the accounts are those that the service holds."""
+    _add_log_in(app)
+    _add_users(app)
+    _add_keys(app)
+
+
+async def _do(request: Request, work: Callable[[Accounts], _T], *, changes: bool = True) -> _T:
+    """Run work on the accounts beside the event loop; this service knows of a change at once."""
+    state = request.app.state
+    found = await asyncio.to_thread(work, state.accounts)
+    if changes:
+        await asyncio.to_thread(state.guard.refresh)
+    return found
+
+
+def _add_log_in(app: FastAPI) -> None:
+    @app.post(
+        "/auth/login",
+        tags=["log-in"],
+        summary="Get a session token",
+        openapi_extra=requires(PUBLIC),
+        responses=problems(None, 401, 422, 429, 503),
+    )
+    async def log_in(request: Request, body: LogIn) -> Response:
+        address = str(request.scope["punctual.address"])
+        await request.app.state.limiter.admit_login(address)
+
+        def work(accounts: Accounts) -> dict[str, Any]:
+            outcome = "refused"
+            try:
+                found = accounts.sessions.log_in(body.user, body.password, address)
+                outcome = "done"
+            finally:
+                accounts.audit(body.user, "log in", "session", outcome, address=address)
+            return found
+
+        return json_response(await _do(request, work))
+
+    @app.post(
+        "/auth/refresh",
+        tags=["log-in"],
+        summary="Exchange a token for a new one",
+        openapi_extra=requires(PUBLIC),
+        responses=problems(None, 401, 422, 429, 503),
+    )
+    async def refresh(request: Request, body: Refresh) -> Response:
+        await request.app.state.limiter.admit_login(str(request.scope["punctual.address"]))
+        return json_response(await _do(request, lambda accounts: accounts.sessions.refresh(body.token)))
+
+    @app.post(
+        "/auth/logout",
+        tags=["log-in"],
+        summary="End the session",
+        openapi_extra=requires(SELF),
+        responses=problems(None, 401, 403, 429, 503),
+    )
+    async def log_out(request: Request) -> Response:
+        caller = principal(request)
+        await _do(request, lambda accounts: accounts.sessions.end(caller.id))
+        return json_response({"ended": True})
+
+    @app.get(
+        "/auth/me",
+        tags=["log-in"],
+        summary="Who am I, and what may I do?",
+        openapi_extra=requires(SELF, "predict", "read", "data", "train"),
+        responses=problems(None, 401, 403, 429, 503),
+    )
+    async def me(request: Request) -> Response:
+        caller = principal(request)
+        return json_response({"name": caller.name, "kind": caller.kind, "scopes": sorted(caller.scopes)})
+
+    @app.post(
+        "/auth/password",
+        tags=["log-in"],
+        summary="Change one's own password; all sessions end",
+        openapi_extra=requires(SELF),
+        responses=problems(None, 401, 403, 422, 429, 503),
+    )
+    async def password(request: Request, body: NewPassword) -> Response:
+        caller = principal(request)
+        if caller.kind != "session":
+            raise Forbidden("A key has no password.", hint="Rotate it instead.")
+        await request.app.state.limiter.admit_login(str(request.scope["punctual.address"]))
+        await _do(request, lambda accounts: accounts.users.change_password(caller.name, body.old, body.new))
+        return json_response({"changed": True})
+
+
+def _add_users(app: FastAPI) -> None:
+    refusals = problems(None, 401, 403, 404, 409, 422, 429, 503)
+    shared: dict[str, Any] = {"tags": ["users"], "openapi_extra": requires("admin"), "responses": refusals}
+
+    @app.get("/users", summary="Every user", **shared)
+    async def users(request: Request) -> Response:
+        return json_response({"users": await _do(request, lambda a: a.users.all(), changes=False)})
+
+    @app.post("/users", summary="Add a user; the password is shown once", status_code=201, **shared)
+    async def add(request: Request, body: NewUser) -> Response:
+        chosen = await _do(request, lambda a: a.users.add(body.name, body.role))
+        return json_response({"name": body.name, "role": body.role, "password": chosen, "must_change": True}, 201)
+
+    @app.patch("/users/{name}", summary="Give a user another role", **shared)
+    async def change(request: Request, name: Name, body: Change) -> Response:
+        await _do(request, lambda a: a.users.set_role(name, body.role))
+        return json_response({"name": name, "role": body.role})
+
+    @app.delete("/users/{name}", summary="Remove a user", **shared)
+    async def remove(request: Request, name: Name) -> Response:
+        await _do(request, lambda a: a.users.remove(name))
+        return json_response({"name": name, "removed": True})
+
+    @app.post("/users/{name}/reset", summary="Give a user a new password, shown once", **shared)
+    async def reset(request: Request, name: Name) -> Response:
+        chosen = await _do(request, lambda a: a.users.reset(name))
+        return json_response({"name": name, "password": chosen, "must_change": True})
+
+    @app.get("/audit", summary="Who did what, newest first", **{**shared, "tags": ["audit"]})
+    async def audit(
+        request: Request,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
+        actor: Annotated[str, Query(max_length=80)] | None = None,
+        action: Annotated[str, Query(max_length=200)] | None = None,
+        before: Annotated[int, Query(ge=1, le=2**62)] | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Response:
+        def work(accounts: Accounts) -> list[dict[str, Any]]:
+            return accounts.audit_log(since=since, until=until, actor=actor, action=action, before=before, limit=limit)
+
+        return json_response({"records": await _do(request, work, changes=False)})
+
+
+def _add_keys(app: FastAPI) -> None:
+    refusals = problems(None, 401, 403, 404, 422, 429, 503)
+    shared: dict[str, Any] = {"tags": ["keys"], "openapi_extra": requires("admin"), "responses": refusals}
+
+    @app.get("/keys", summary="Every key, without its secret", **shared)
+    async def keys(request: Request) -> Response:
+        return json_response({"keys": await _do(request, lambda a: a.keys.all(), changes=False)})
+
+    @app.post("/keys", summary="Make a key; it is shown once", status_code=201, **shared)
+    async def create(request: Request, body: NewKey) -> Response:
+        caller = principal(request)
+        if lacking := [scope for scope in body.scopes if not caller.may(scope)]:
+            raise Forbidden(f"{caller.name} cannot give away {', '.join(lacking)}.", hint="It has not got that itself.")
+
+        def work(accounts: Accounts) -> tuple[str, dict[str, Any]]:
+            lifetime = timedelta(days=body.days) if body.days else None
+            return accounts.keys.create(
+                body.name, body.scopes, owner=caller.name, lifetime=lifetime, rate_limit=body.rate_limit
+            )
+
+        key, facts = await _do(request, work)
+        return json_response({"key": key, **facts}, 201)
+
+    @app.post("/keys/{key_id}/rotate", summary="Give a key a new secret; the old one is good for an hour", **shared)
+    async def rotate(request: Request, key_id: Name) -> Response:
+        return json_response({"id": key_id, "key": await _do(request, lambda a: a.keys.rotate(key_id))})
+
+    @app.delete("/keys/{key_id}", summary="Revoke a key", **shared)
+    async def revoke(request: Request, key_id: Name) -> Response:
+        await _do(request, lambda a: a.keys.revoke(key_id))
+        return json_response({"id": key_id, "revoked": True})

@@ -1,0 +1,32 @@
+"""What every service is made of: one app factory with access control, limits, health, metrics and problem details.
+
+Routes do their work and raise the errors of :mod:`core.errors`; each names the scope that it asks for::
+
+    app = create_app("punctual: data", name="data", ...)
+
+    @app.get("/data/versions", openapi_extra=requires("data", "read"))
+    async def versions() -> Response: ...
+
+    return harden(app)
+"""
+
+from core.service.access import PUBLIC, principal, requires
+from core.service.app import create_app
+from core.service.body import read_body
+from core.service.harden import harden
+from core.service.health import Check
+from core.service.problems import Problem, json_response, problem_response, problems
+
+__all__ = [
+    "PUBLIC",
+    "Check",
+    "Problem",
+    "create_app",
+    "harden",
+    "json_response",
+    "principal",
+    "problem_response",
+    "problems",
+    "read_body",
+    "requires",
+]

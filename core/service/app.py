@@ -1,0 +1,110 @@
+"""The app factory: routes are added to what it makes, and :func:`core.service.harden` puts it behind its safe front."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from core.auth import Accounts, Guard
+from core.database import database
+from core.service.access import GuardedRoute
+from core.service.health import Check, add_health
+from core.service.limits import Limiter
+from core.service.metrics import RequestMetrics, add_metrics
+from core.service.problems import add_handlers
+
+if TYPE_CHECKING:
+    from core.repo import FeatureRepo
+    from core.settings import Settings
+
+_DESCRIPTION = (
+    "Every path is also there under `/v1`. Send an API key or a session token as `Authorization: Bearer …`. "
+    "Errors are RFC 9457 problem details; `X-Request-ID` is taken over or given, and finds a request in the logs."
+)
+
+
+def create_app(
+    title: str,
+    *,
+    name: str,
+    version: str,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    checks: Mapping[str, Check],
+    repo: FeatureRepo,
+    settings: Settings,
+    description: str = "",
+) -> FastAPI:
+    """Make a service: add routes, each with its scope, then hand it to :func:`core.service.harden`.
+
+    Parameters
+    ----------
+    title, version, description : str
+        What the API reference says.
+    name : str
+        ``prediction``, ``data`` or ``training``: in metrics, health and logs.
+    lifespan : callable
+        Starts and stops what the service holds; keys and limits are there before it, and after.
+    checks : mapping of str to async callable
+        Each dependency's check: returns facts about it, or raises a ``PunctualError``.
+    repo : FeatureRepo
+        Whose database holds accounts, unless the settings name another.
+    settings : Settings
+        Limits, hosts, timeouts.
+
+    Raises
+    ------
+    ConfigError
+        When a limit cannot be read.
+    """
+    metrics = RequestMetrics(name)
+
+    @asynccontextmanager
+    async def whole_life(app: FastAPI) -> AsyncIterator[None]:
+        state = app.state
+        store = database(repo, settings)
+        state.accounts = Accounts(store, settings, repo.layout)
+        state.guard = Guard(store, settings, repo.layout)
+        state.limiter = Limiter(settings, metrics)
+        state.guard.start()
+        metrics.started()
+        try:
+            async with lifespan(app):
+                yield
+        finally:
+            state.guard.close()
+            await state.limiter.close()
+            store.close()
+
+    app = FastAPI(
+        title=title,
+        version=version,
+        description=f"{description} {_DESCRIPTION}".strip(),
+        lifespan=whole_life,
+        redirect_slashes=False,
+    )
+    app.router.route_class = GuardedRoute
+    app.state.name = name
+    app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.max_body_bytes = settings.max_body_bytes
+    add_handlers(app)
+    add_health(app, name, checks)
+    add_metrics(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document with both versions of the paths and both ways to send a key."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schema["servers"] = [{"url": "/v1"}, {"url": "/"}]
+        schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["bearer"] = {"type": "http", "scheme": "bearer", "description": "An API key or a session token."}
+        schemes["api_key"] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+        app.openapi_schema = schema
+    return app.openapi_schema

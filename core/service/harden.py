@@ -1,0 +1,215 @@
+"""The outermost layer of a service, plain ASGI because every prediction passes it.
+
+In order: who asks (address, correlation id), by which name (trusted hosts), how often (limit by address), for how long
+(timeout); around all of it safe headers, one log line, metrics, and no stack trace to a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.errors import InvalidRequest, PunctualError, TimedOut
+from core.logs import correlation_id
+from core.service.access import guarded
+from core.service.problems import error_response, unexpected_response
+
+log = logging.getLogger("punctual.service")
+
+_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
+_HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(:\d+)?$")
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+UNMATCHED = "unmatched"
+_SHOWN = 200
+_PAGES = ("/docs", "/redoc")  # the API reference is a page with scripts of its own
+_WANTED = frozenset(
+    (b"x-request-id", b"authorization", b"x-api-key", b"host", b"x-forwarded-for", b"x-forwarded-proto")
+)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def harden(app: FastAPI, direct: dict[tuple[str, str], tuple[str, Endpoint]] | None = None) -> Harden:
+    """Put a service behind its safe front.
+
+    Parameters
+    ----------
+    app : FastAPI
+        What :func:`core.service.create_app` made, with its routes.
+    direct : dict, optional
+        ``(method, path) -> (scope, endpoint)`` of routes that are answered without the framework's machinery, for the
+        one route where that counts. The route must be there in ``app`` too, for the API reference.
+    """
+    return Harden(app, direct or {})
+
+
+class Harden:
+    """See :func:`harden`."""
+
+    def __init__(self, app: FastAPI, direct: dict[tuple[str, str], tuple[str, Endpoint]]) -> None:
+        settings = app.state.settings
+        self.app = app
+        self._direct = {route: guarded(endpoint, (scope,)) for route, (scope, endpoint) in direct.items()}
+        self._inner: ASGIApp = app
+        if settings.cors_origins:
+            self._inner = CORSMiddleware(
+                app,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST", "PATCH", "DELETE"],
+                allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+                expose_headers=["x-request-id", "retry-after"],
+            )
+            self._direct = {}  # its answers need the headers of that layer
+        self._hosts = {*settings.trusted_hosts, settings.host}
+        self._any_host = "*" in self._hosts
+        self._good_hosts: set[bytes] = set()
+        self._proxies = frozenset(settings.trusted_proxies)
+        self._https = settings.tls_cert is not None
+        self._timeout = settings.request_timeout
+        self._metrics = app.state.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        start = time.perf_counter()
+        given = {name: value for name, value in scope["headers"] if name in _WANTED}
+        request_id = given.get(b"x-request-id", b"")
+        if not _ID.match(request_id):
+            request_id = secrets.token_hex(8).encode()
+        token = correlation_id.set(request_id.decode())
+        client = scope.get("client")
+        address = client[0] if client else ""
+        https = self._https
+        if address in self._proxies:
+            address = _behind(given.get(b"x-forwarded-for", b""), self._proxies) or address
+            https = https or given.get(b"x-forwarded-proto") == b"https"
+        scope["punctual.address"] = address
+        scope["punctual.given"] = given
+        path = scope["path"]
+        if path.startswith("/v1/"):
+            path = scope["path"] = path[3:]
+            scope["raw_path"] = scope.get("raw_path", b"/v1")[3:]
+        headers = [*_HEADERS, (b"x-request-id", request_id)]
+        if not path.startswith(_PAGES):
+            headers.append(_CSP)
+        if https:
+            headers.append(_HSTS)
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, send_marked, path, given.get(b"host", b""), address)
+        except ClientDisconnect:
+            log.info("the client went away while sending", extra={"path": path})
+        except PunctualError as error:
+            if status == 0:
+                await error_response(error)(scope, receive, send_marked)
+        except Exception:  # the client never sees the trace
+            log.exception("unexpected error", extra={"path": path})
+            if status == 0:
+                await unexpected_response()(scope, receive, send_marked)
+        finally:
+            seconds = time.perf_counter() - start
+            self._metrics.observe(scope["method"], self._route(scope, path), status, seconds)
+            level = logging.INFO if status >= 400 else logging.DEBUG
+            if log.isEnabledFor(level):
+                log.log(level, "request", extra=self._facts(scope, path, status, seconds))
+            correlation_id.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, path: str, host: bytes, address: str) -> None:
+        if not self._any_host and host not in self._good_hosts:
+            self._check_host(host, path)
+        if not path.startswith("/health"):  # a probe must see how we are, whoever else asks how often
+            await self.app.state.limiter.admit_address(address)
+        endpoint = self._direct.get((scope["method"], path))
+        try:
+            async with asyncio.timeout(self._timeout):
+                if endpoint is None:
+                    await self._inner(scope, receive, send)
+                else:
+                    scope["app"] = self.app
+                    response = await endpoint(Request(scope, receive, send))
+                    await response(scope, receive, send)
+        except TimeoutError as error:
+            raise TimedOut(
+                f"No answer within {self._timeout:g} s.",
+                hint="Ask for less at once, or raise PUNCTUAL_REQUEST_TIMEOUT.",
+            ) from error
+
+    def _check_host(self, host: bytes, path: str) -> None:
+        """Refuse a request by a name that is not ours: a page elsewhere may have had its name point here.
+
+        Raises
+        ------
+        InvalidRequest
+            When the host is not trusted.
+        """
+        match = _HOST.match(host.decode("latin-1"))
+        name = match[1].lower() if match else ""
+        if name in self._hosts:
+            if len(self._good_hosts) < 100:
+                self._good_hosts.add(host)
+        elif not path.startswith("/health"):  # probes name the address of the machine they run on
+            raise InvalidRequest(
+                f"The host {name[:100]!r} is not served here.", hint="Add it to PUNCTUAL_TRUSTED_HOSTS if it should be."
+            )
+
+    def _route(self, scope: Scope, path: str) -> str:
+        """Return the route's template: metrics must not have a label that a client can invent."""
+        if (scope["method"], path) in self._direct:
+            return path
+        return str(getattr(scope.get("route"), "path", UNMATCHED))
+
+    def _facts(self, scope: Scope, path: str, status: int, seconds: float) -> dict[str, Any]:
+        # No query, no body, and no ids in the path: they may be somebody's.
+        route = self._route(scope, path)
+        caller = scope.get("punctual.principal")
+        return {
+            "method": scope["method"],
+            "route": route if route != UNMATCHED else path[:_SHOWN],
+            "status": status,
+            "milliseconds": round(seconds * 1000, 2),
+            "address": scope["punctual.address"],
+            "caller": caller.name if caller else None,
+        }
+
+
+def _behind(forwarded: bytes, proxies: frozenset[str]) -> str:
+    """Return the last address of X-Forwarded-For that is no proxy of ours; all before it may be made up."""
+    for part in reversed(forwarded.decode("latin-1").split(",")):
+        text = part.strip()
+        if text in proxies:
+            continue
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            return ""
+    return ""
