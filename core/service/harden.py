@@ -96,7 +96,7 @@ class Harden:
         start = time.perf_counter()
         given = {name: value for name, value in scope["headers"] if name in _WANTED}
         request_id = given.get(b"x-request-id", b"")
-        if not _ID.match(request_id):
+        if not _ID.fullmatch(request_id):
             request_id = secrets.token_hex(8).encode()
         token = correlation_id.set(request_id.decode())
         client = scope.get("client")
@@ -172,7 +172,7 @@ class Harden:
         InvalidRequest
             When the host is not trusted.
         """
-        match = _HOST.match(host.decode("latin-1"))
+        match = _HOST.fullmatch(host.decode("latin-1"))
         name = match[1].lower() if match else ""
         if name in self._hosts:
             if len(self._good_hosts) < 100:
