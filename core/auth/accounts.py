@@ -5,38 +5,50 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
+from core.auth import audit
 from core.auth.keys import Keys
-from core.auth.sessions import Sessions, signing_key
+from core.auth.sessions import Sessions
+from core.auth.tokens import Tokens, signing_key
 from core.auth.users import Users
-from core.clock import SystemClock
-from core.logs import correlation_id as current_request
-from core.masks import mask
-from core.tables import Audit
 
 if TYPE_CHECKING:
+    from core.clock import Clock
     from core.database import Database
     from core.layout import Layout
     from core.settings import Settings
-
-_MOST = 1000
 
 
 class Accounts:
     """The accounts of a database.
 
+    Parameters
+    ----------
+    database : Database
+        Where they are.
+    settings : Settings
+        How long sessions last, and the secret that signs their tokens.
+    layout : Layout
+        Where this machine's own secret is, if the settings name none.
+    clock : Clock, optional
+        Of all that begins, ends and is recorded here; by default the machine's.
+
     Attributes
     ----------
     keys, users, sessions : Keys, Users, Sessions
         What the names say.
+
+    Raises
+    ------
+    ConfigError
+        When the configured secret is too short.
     """
 
-    def __init__(self, database: Database, settings: Settings, layout: Layout) -> None:
+    def __init__(self, database: Database, settings: Settings, layout: Layout, clock: Clock | None = None) -> None:
         self._database = database
-        self.keys = Keys(database)
-        self.users = Users(database)
-        self.sessions = Sessions(database, self.users, settings, signing_key(settings, layout))
+        self.keys = Keys(database, clock)
+        self.users = Users(database, clock)
+        tokens = Tokens(signing_key(settings, layout), clock)
+        self.sessions = Sessions(database, self.users, tokens, settings.session_minutes, clock)
 
     def check(self) -> None:
         """Make sure that the database answers.
@@ -66,18 +78,17 @@ class Accounts:
         DatabaseUnavailable
             When it cannot be kept.
         """
-        row = Audit(
-            at=SystemClock().now(),
-            actor=actor[:80],
-            action=action[:200],
-            target=target[:400],
-            outcome=outcome[:80],
-            detail=mask(detail or {}),
-            correlation_id=(current_request.get() if correlation_id is None else correlation_id)[:64],
-            address=address[:64],
-        )
         with self._database.session() as session:
-            session.add(row)
+            audit.record(
+                session,
+                actor,
+                action,
+                target,
+                outcome,
+                detail=detail,
+                correlation_id=correlation_id,
+                address=address,
+            )
 
     def audit_log(
         self,
@@ -102,17 +113,5 @@ class Accounts:
         limit : int
             At most so many, 1000 at most.
         """
-        query = select(Audit).order_by(Audit.id.desc()).limit(min(max(limit, 1), _MOST))
-        if since is not None:
-            query = query.where(Audit.at >= since)
-        if until is not None:
-            query = query.where(Audit.at < until)
-        if actor is not None:
-            query = query.where(Audit.actor == actor)
-        if action is not None:
-            query = query.where(Audit.action.startswith(action, autoescape=True))
-        if before is not None:
-            query = query.where(Audit.id < before)
-        names = ("id", "at", "actor", "action", "target", "outcome", "detail", "correlation_id", "address")
         with self._database.session(reading=True) as session:
-            return [{name: getattr(row, name) for name in names} for row in session.scalars(query)]
+            return audit.read(session, since=since, until=until, actor=actor, action=action, before=before, limit=limit)

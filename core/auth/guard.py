@@ -9,31 +9,36 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.auth.keys import Keys, split
 from core.auth.principal import Principal
 from core.auth.revision import current
-from core.auth.sessions import principal_of, read_token, signing_key
-from core.clock import SystemClock, epoch_seconds
+from core.auth.tokens import Tokens, principal_of, refused, signing_key
+from core.clock import SystemClock
 from core.errors import DatabaseUnavailable, PunctualError, Unauthenticated
 from core.tables import ApiKey, User
 from core.tables import Session as SessionRow
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from core.clock import Clock
     from core.database import Database
     from core.layout import Layout
     from core.settings import Settings
 
 log = logging.getLogger("punctual.guard")
 
-_POLL_SECONDS = 0.3
-_GRACE_SECONDS = 60.0
+POLL_SECONDS = 0.3
+GRACE_SECONDS = 60.0
 _USED_SECONDS = 60.0
 _LONGEST = 2048  # bytes of a credential
 _NEVER = float("inf")
@@ -49,19 +54,21 @@ class _Key:
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class _Live:
     token: str
     until: float
     principal: Principal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What is good, as of a moment."""
+    """What is good, and as of when: wall time to compare tokens with, monotonic time to know its age."""
 
     revision: int = -1
-    keys: dict[str, _Key] = field(default_factory=dict)
-    sessions: dict[str, _Session] = field(default_factory=dict)
+    keys: Mapping[str, _Key] = field(default_factory=dict)
+    sessions: Mapping[str, _Live] = field(default_factory=dict)
+    asked: float = 0.0
+    seen: float = -_NEVER
 
 
 # Compared with where there is no such key, so that one cannot hear the difference.
@@ -79,22 +86,30 @@ class Guard:
         Whose secret key signs tokens.
     layout : Layout
         Where this machine's own secret is.
+    clock : Clock, optional
+        By which keys and tokens end; by default the machine's.
     """
 
-    def __init__(self, database: Database, settings: Settings, layout: Layout) -> None:
-        self._database = database
-        self._keys = Keys(database)
-        self._signing_key = signing_key(settings, layout)
-        self._snapshot = _Snapshot()
-        self._asked = 0.0  # wall time of the last look at the database
-        self._seen = float("-inf")  # monotonic, the same
+    def __init__(self, database: Database, settings: Settings, layout: Layout, clock: Clock | None = None) -> None:
+        self._database, self._clock = database, clock or SystemClock()
+        self._keys = Keys(database, clock)
+        self._tokens = Tokens(signing_key(settings, layout), clock)
+        self._snapshot = _Snapshot()  # swapped whole, never changed: readers need no lock
+        self._looking = threading.Lock()
+        self._away = False
         self._used: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="guard", daemon=True)
 
     def start(self) -> None:
-        """Read what is good, and go on doing so; a database that is away is asked again."""
-        self._look()
+        """Read what is good, and go on doing so; a database that is away is asked again and again.
+
+        Raises
+        ------
+        ConfigError
+            When the database was made by newer code.
+        """
+        self.refresh()
         self._thread.start()
 
     def close(self) -> None:
@@ -103,12 +118,8 @@ class Guard:
         self._thread.join(5)
         self._note_used()
 
-    def refresh(self) -> None:
-        """Look now rather than in a moment: the service that changed something sees it at once."""
-        self._look()
-
     def authenticate(self, authorization: bytes | None) -> Principal:
-        """Return who shows a key or token.
+        """Return who shows a key or token. It asks nobody but memory.
 
         Parameters
         ----------
@@ -122,100 +133,123 @@ class Guard:
         DatabaseUnavailable
             When it has been away for more than a minute.
         """
-        if time.monotonic() - self._seen > _GRACE_SECONDS:
+        snapshot = self._snapshot
+        if time.monotonic() - snapshot.seen > GRACE_SECONDS:
             raise DatabaseUnavailable("The accounts cannot be read.", hint="Start the database; see PUNCTUAL_DATABASE.")
         if not authorization:
             raise Unauthenticated("A key is needed.", hint="Send it as Authorization: Bearer <key>.")
         if len(authorization) > _LONGEST or authorization[:7].lower() != b"bearer ":
-            raise _refused()
+            raise refused()
         shown = authorization[7:].strip()
-        return self._key(shown) if shown[:3] == b"pk_" else self._token(shown)
+        if shown[:3] == b"pk_":
+            return self._by_key(snapshot, shown)
+        return self._by_token(snapshot, shown)
 
-    def _key(self, shown: bytes) -> Principal:
+    def _by_key(self, snapshot: _Snapshot, shown: bytes) -> Principal:
         parts = split(shown)
         if parts is None:
-            raise _refused()
+            raise refused()
         key_id, digest = parts
-        key = self._snapshot.keys.get(key_id, _NO_KEY)
-        now = epoch_seconds()
+        key = snapshot.keys.get(key_id, _NO_KEY)
+        now = self._clock.now().timestamp()
         good, before = compare_digest(key.digest, digest), compare_digest(key.old, digest)
         if not (good or (before and now < key.old_until)) or now >= key.until:
-            raise _refused()
+            raise refused()
         self._used[key_id] = now
         return key.principal
 
-    def _token(self, shown: bytes) -> Principal:
-        try:
-            token = read_token(shown.decode("ascii"), self._signing_key)
-        except UnicodeDecodeError as error:
-            raise _refused() from error
-        session = self._snapshot.sessions.get(token.session)
-        if session is not None and session.token == token.id and epoch_seconds() < session.until:
-            return session.principal
-        # It is newer than what we know: its signature vouches for it until the next look, in a moment.
-        if token.at > self._asked:
+    def _by_token(self, snapshot: _Snapshot, shown: bytes) -> Principal:
+        token = self._tokens.read(shown)
+        live = snapshot.sessions.get(token.session)
+        if live is not None and live.token == token.id and self._clock.now().timestamp() < live.until:
+            return live.principal
+        # Made after we last looked: its signature vouches for it until the next look, in a moment.
+        if token.at > snapshot.asked:
             return token.principal
-        raise _refused()
+        raise refused()
+
+    def refresh(self) -> None:
+        """Look now rather than in a moment: the service that changed something sees it at once."""
+        with self._looking:
+            asked, seen = self._clock.now(), time.monotonic()
+            try:
+                with self._database.session(reading=True) as session:
+                    snapshot = self._snapshot
+                    revision = current(session)
+                    if revision != snapshot.revision:
+                        snapshot = _Snapshot(revision, _good_keys(session), _live_sessions(session, asked))
+            except DatabaseUnavailable as error:
+                if not self._away:
+                    log.warning("the accounts cannot be read", extra={"detail": str(error)})
+                self._away = True
+                return
+            if self._away:
+                log.warning("the accounts can be read again")
+            self._away = False
+            self._snapshot = replace(snapshot, asked=asked.timestamp(), seen=seen)
 
     def _watch(self) -> None:
         noted = time.monotonic()
-        while not self._stop.wait(_POLL_SECONDS):
-            self._look()
+        while not self._stop.wait(POLL_SECONDS):
+            try:
+                self.refresh()
+            except (
+                PunctualError,
+                SQLAlchemyError,
+            ):  # of the wrong shape, say: what we know grows old, and then it ends
+                log.exception("the accounts cannot be read")
             if time.monotonic() - noted > _USED_SECONDS:
                 noted = time.monotonic()
                 self._note_used()
-
-    def _look(self) -> None:
-        asked = epoch_seconds()
-        try:
-            with self._database.session(reading=True) as session:
-                revision = current(session)
-                if revision != self._snapshot.revision:
-                    self._snapshot = _Snapshot(
-                        revision,
-                        {
-                            row.id: _key_of(row)
-                            for row in session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None)))
-                        },
-                        {
-                            row.id: _session_of(row, user)
-                            for row, user in session.execute(
-                                select(SessionRow, User)
-                                .join(User, User.name == SessionRow.user)
-                                .where(SessionRow.revoked_at.is_(None), SessionRow.expires_at > SystemClock().now())
-                            )
-                        },
-                    )
-        except PunctualError as error:
-            if self._seen > time.monotonic() - 2 * _POLL_SECONDS or self._seen == float("-inf"):
-                log.warning("the accounts cannot be read", extra={"detail": str(error)})
-            return
-        self._asked, self._seen = asked, time.monotonic()
 
     def _note_used(self) -> None:
         used, self._used = self._used, {}
         if not used:
             return
         try:
-            self._keys.used({key: datetime.fromtimestamp(at, SystemClock().now().tzinfo) for key, at in used.items()})
+            self._keys.used({key: datetime.fromtimestamp(at, UTC) for key, at in used.copy().items()})
         except PunctualError as error:
             log.warning("when keys were last used cannot be noted", extra={"detail": str(error)})
 
 
-def _refused() -> Unauthenticated:
-    return Unauthenticated("The key or token is not good, or no longer.", hint="Log in again, or ask for another key.")
-
-
-def _key_of(row: ApiKey) -> _Key:
-    return _Key(
-        bytes.fromhex(row.secret_hash),
-        bytes.fromhex(row.old_hash) if row.old_hash else _NO_KEY.digest,
-        row.old_until.timestamp() if row.old_until else 0.0,
-        row.expires_at.timestamp() if row.expires_at else _NEVER,
-        Principal(row.id, f"key:{row.name}", "key", frozenset(row.scopes), row.rate_limit),
+def _good_keys(session: Session) -> dict[str, _Key]:
+    # Plain rows: with many keys, objects would hold up the requests of this process.
+    columns = (
+        ApiKey.id,
+        ApiKey.name,
+        ApiKey.owner,
+        ApiKey.scopes,
+        ApiKey.secret_hash,
+        ApiKey.old_hash,
+        ApiKey.old_until,
+        ApiKey.expires_at,
+        ApiKey.rate_limit,
     )
+    found = {}
+    for key_id, name, owner, scopes, digest, old, old_until, until, limit in session.execute(
+        select(*columns).where(ApiKey.revoked_at.is_(None))
+    ):
+        found[key_id] = _Key(
+            bytes.fromhex(digest),
+            bytes.fromhex(old) if old else _NO_KEY.old,
+            old_until.timestamp() if old_until else 0.0,
+            until.timestamp() if until else _NEVER,
+            Principal(key_id, f"key:{name}", "key", frozenset(scopes), limit, owner),
+        )
+    return found
 
 
-def _session_of(row: SessionRow, user: User) -> _Session:
-    principal = principal_of(row.id, user.name, user.role, must_change=user.must_change)
-    return _Session(row.token_id, row.expires_at.timestamp(), principal)
+def _live_sessions(session: Session, now: datetime) -> dict[str, _Live]:
+    query = (
+        select(SessionRow.id, SessionRow.token_id, SessionRow.expires_at, User.name, User.role, User.must_change)
+        .join(User, User.name == SessionRow.user)
+        .where(SessionRow.revoked_at.is_(None), SessionRow.expires_at > now)
+    )
+    return {
+        row.id: _Live(
+            row.token_id,
+            row.expires_at.timestamp(),
+            principal_of(row.id, row.name, row.role, must_change=row.must_change),
+        )
+        for row in session.execute(query)
+    }

@@ -16,30 +16,39 @@ from typing import TYPE_CHECKING, Any
 from limits import parse
 from sqlalchemy import select
 
+from core.auth.audit import record
 from core.auth.principal import SCOPES
-from core.auth.revision import bump
+from core.auth.revision import alone, changing
 from core.clock import SystemClock
-from core.errors import InvalidRequest, NotFound
+from core.errors import Conflict, InvalidRequest, NotFound
 from core.tables import ApiKey
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from core.clock import Clock
     from core.database import Database
 
-_KEY = re.compile(rb"^pk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
-_NAME = re.compile(r"^[\w .:@-]{1,64}$")
+_KEY = re.compile(rb"pk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})\Z")
+_ID = re.compile(r"[0-9a-f]{12}\Z")
+_NAME = re.compile(r"[A-Za-z0-9 .:@/'_-]{1,64}\Z")
+LONGEST_GRACE = timedelta(days=7)
 
 
 def split(key: bytes) -> tuple[str, bytes] | None:
     """Return a key's id and the digest of its secret; None for what is no key."""
-    match = _KEY.match(key)
+    match = _KEY.fullmatch(key)
     return (match[1].decode(), hashlib.sha256(match[2]).digest()) if match else None
 
 
 class Keys:
-    """The keys of a database."""
+    """The keys of a database.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Every change names who makes it (``owner``, ``by``), and leaves an audit record in the same transaction.
+    """
+
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database, self._clock = database, clock or SystemClock()
 
     def create(
         self,
@@ -59,7 +68,7 @@ class Keys:
         scopes : sequence of str
             Of :data:`core.auth.principal.SCOPES`.
         owner : str
-            Who makes it.
+            Who makes it, and answers for it: when that user goes, so does the key.
         lifetime : timedelta, optional
             After which it is no good any more.
         rate_limit : str, optional
@@ -76,7 +85,7 @@ class Keys:
             When a scope, the name or the limit is wrong.
         """
         _check(name, scopes, rate_limit, lifetime)
-        now = SystemClock().now()
+        now = self._clock.now()
         key_id, secret, digest = secrets.token_hex(6), *_secret()
         row = ApiKey(
             id=key_id,
@@ -88,9 +97,10 @@ class Keys:
             created_at=now,
             expires_at=now + lifetime if lifetime else None,
         )
-        with self._database.session() as session:
+        with changing(self._database) as session:
             session.add(row)
-            bump(session)
+            detail = {"name": name, "scopes": row.scopes, "expires": row.expires_at and row.expires_at.isoformat()}
+            record(session, owner, "key made", key_id, detail=detail)
         return f"pk_{key_id}_{secret}", view(row)
 
     def all(self) -> list[dict[str, Any]]:
@@ -98,24 +108,34 @@ class Keys:
         with self._database.session(reading=True) as session:
             return [view(row) for row in session.scalars(select(ApiKey).order_by(ApiKey.created_at.desc(), ApiKey.id))]
 
-    def rotate(self, key_id: str, *, grace: timedelta = timedelta(hours=1)) -> str:
-        """Give a key a new secret; the old one stays good for ``grace``.
+    def rotate(self, key_id: str, *, by: str, grace: timedelta = timedelta(hours=1)) -> str:
+        """Give a key a new secret; the old one stays good for ``grace``, the one before that does not.
 
         Raises
         ------
+        InvalidRequest
+            When ``grace`` is negative or longer than a week.
         NotFound
             When there is no such key, or it was revoked.
+        Conflict
+            When it has expired: a new secret would be no good either.
         """
-        now = SystemClock().now()
+        if not timedelta(0) <= grace <= LONGEST_GRACE:
+            raise InvalidRequest(f"A grace of {grace} is not possible.", hint=f"At most {LONGEST_GRACE.days} days.")
+        now = self._clock.now()
         secret, digest = _secret()
-        with self._database.session() as session:
-            row = _alive(session.get(ApiKey, key_id), key_id)
+        with changing(self._database) as session:
+            row = _alive(session, key_id)
+            if row.expires_at is not None and row.expires_at <= now:
+                raise Conflict(
+                    f"The key {key_id} expired at {row.expires_at:%Y-%m-%d %H:%M} UTC.", hint="Make a new one."
+                )
             row.old_hash, row.old_until = row.secret_hash, now + grace
             row.secret_hash = digest
-            bump(session)
+            record(session, by, "key rotated", key_id, detail={"name": row.name, "grace": str(grace)})
         return f"pk_{key_id}_{secret}"
 
-    def revoke(self, key_id: str) -> None:
+    def revoke(self, key_id: str, *, by: str) -> None:
         """Make a key no good, within a second for every service.
 
         Raises
@@ -123,13 +143,14 @@ class Keys:
         NotFound
             When there is no such key, or it was revoked already.
         """
-        with self._database.session() as session:
-            _alive(session.get(ApiKey, key_id), key_id).revoked_at = SystemClock().now()
-            bump(session)
+        with changing(self._database) as session:
+            row = _alive(session, key_id)
+            row.revoked_at = self._clock.now()
+            record(session, by, "key revoked", key_id, detail={"name": row.name})
 
-    def knows(self, key: str) -> bool:
-        """Say whether a key is good now."""
-        found = split(key.encode())
+    def knows(self, key: str, scopes: Sequence[str] = ()) -> bool:
+        """Say whether a key is good now, not about to be replaced, and has these scopes."""
+        found = split(key.encode("utf-8", "replace"))
         if found is None:
             return False
         with self._database.session(reading=True) as session:
@@ -137,16 +158,17 @@ class Keys:
             return (
                 row is not None
                 and row.revoked_at is None
-                and (row.expires_at is None or row.expires_at > SystemClock().now())
+                and (row.expires_at is None or row.expires_at > self._clock.now())
+                and set(scopes) <= set(row.scopes)
                 and secrets.compare_digest(row.secret_hash, found[1].hex())
             )
 
     def used(self, moments: dict[str, datetime]) -> None:
         """Note when keys were last used."""
-        with self._database.session() as session:
+        with alone(self._database) as session:  # without a new revision: guards need not know
             for key_id, moment in moments.items():
                 row = session.get(ApiKey, key_id)
-                if row is not None:
+                if row is not None and (row.last_used_at is None or row.last_used_at < moment):
                     row.last_used_at = moment
 
 
@@ -162,8 +184,10 @@ def _secret() -> tuple[str, str]:
 
 
 def _check(name: str, scopes: Sequence[str], rate_limit: str | None, lifetime: timedelta | None) -> None:
-    if not _NAME.match(name):
-        raise InvalidRequest(f"{name[:80]!r} is no name for a key.", hint="Use up to 64 letters, digits and .:@-")
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"{name[:80]!r} is no name for a key.", hint="Use up to 64 of A-Z, a-z, 0-9, space and .:@/'_-"
+        )
     if not scopes or not set(scopes) <= set(SCOPES):
         raise InvalidRequest(f"The scopes {list(scopes)!r} cannot be given.", hint=f"There are: {', '.join(SCOPES)}.")
     if lifetime is not None and not timedelta(0) < lifetime <= timedelta(days=3650):
@@ -175,7 +199,8 @@ def _check(name: str, scopes: Sequence[str], rate_limit: str | None, lifetime: t
             raise InvalidRequest(f"{rate_limit[:40]!r} is no rate limit.", hint="Write 100/minute.") from error
 
 
-def _alive(row: ApiKey | None, key_id: str) -> ApiKey:
+def _alive(session: Session, key_id: str) -> ApiKey:
+    row = session.get(ApiKey, key_id) if _ID.match(key_id) else None
     if row is None or row.revoked_at is not None:
         raise NotFound(f"There is no key {key_id[:40]!r} to change.", hint="List the keys to see which there are.")
     return row

@@ -1,72 +1,101 @@
 """Back-off for log-ins that fail, over all services and workers.
 
-Failures are counted by address and name together, by address, and by name. Whoever guesses at one name is slowed
-after a few tries; its true owner, from another address, only when very many have guessed. A wait doubles with each
-failure, up to 15 minutes, and everything is forgotten after an hour of peace.
+Tries are counted by address and name together, by address, and by name, *before* the password is looked at: a thousand
+guesses at once are a thousand tries. After the free ones each failure doubles the wait, up to 15 minutes; a try during
+a wait is refused without being counted, so a wait ends however often somebody knocks. An hour of peace forgets all.
+
+Where a name has logged in before (30 days), only tries of that name at that address count: whoever guesses from
+elsewhere cannot keep its owner out.
 """
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sqlalchemy import delete, or_
+
+from core.auth.revision import alone
 from core.clock import SystemClock
 from core.tables import Attempt
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from core.clock import Clock
     from core.database import Database
 
-_FREE = {"pair": 5, "address": 20, "name": 50}
-_LONGEST = timedelta(minutes=15)
+FREE = {"pair": 5, "address": 20, "name": 50}
+LONGEST = timedelta(minutes=15)
 _FORGOTTEN = timedelta(hours=1)
+_KNOWN = timedelta(days=30)
 
 
 class Lockout:
-    """Counts failures and says who must wait."""
+    """Counts tries and says who must wait.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Parameters
+    ----------
+    database : Database
+        Where they are counted.
+    clock : Clock
+        Of waits.
+    """
 
-    def locked(self, name: str, address: str) -> bool:
-        """Say whether a log-in must not be tried now."""
-        now = SystemClock().now()
-        with self._database.session(reading=True) as session:
-            for kind, who in _whos(name, address).items():
-                row = session.get(Attempt, who)
-                if row is not None and now < row.last_at + _wait(row.failures, _FREE[kind]):
-                    return True
-        return False
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database, self._clock = database, clock or SystemClock()
 
-    def failed(self, name: str, address: str) -> None:
-        """Count a failure."""
-        now = SystemClock().now()
-        with self._database.session() as session:
-            for who in sorted(_whos(name, address).values()):
-                row = session.get(Attempt, who, with_for_update=True)
+    def admit(self, name: str, address: str) -> bool:
+        """Count a try and say whether it may be made; one that may not is not counted."""
+        now = self._clock.now()
+        with alone(self._database) as session:
+            _forget(session, now)
+            known = session.get(Attempt, _who("known", name, address)) is not None
+            rows = {kind: session.get(Attempt, who) for kind, who in _counted(name, address).items()}
+            binding = ("pair",) if known else tuple(rows)
+            if any((row := rows[kind]) and now < row.last_at + _wait(row.failures, FREE[kind]) for kind in binding):
+                return False
+            for kind, who in _counted(name, address).items():
+                row = rows[kind]
                 if row is None:
                     session.add(Attempt(who=who, failures=1, last_at=now))
-                else:
-                    row.failures = _counted(row.failures, row.last_at, now)
-                    row.last_at = now
+                elif kind in binding or row.failures < FREE[kind]:
+                    # (Somebody known who mistypes must not lengthen the wait of the others.)
+                    row.failures, row.last_at = row.failures + 1, now
+        return True
 
     def succeeded(self, name: str, address: str) -> None:
-        """Forget the failures of a name at an address."""
-        with self._database.session() as session:
-            row = session.get(Attempt, _whos(name, address)["pair"])
-            if row is not None:
-                session.delete(row)
-
-
-def _counted(failures: int, last: datetime, now: datetime) -> int:
-    return 1 if now - last > _FORGOTTEN else failures + 1
+        """Take back a try that was right, and remember where its name logs in from."""
+        now = self._clock.now()
+        with alone(self._database) as session:
+            for kind, who in _counted(name, address).items():
+                row = session.get(Attempt, who)
+                if row is None:
+                    continue
+                row.failures -= 1
+                if kind == "pair" or row.failures <= 0:
+                    session.delete(row)
+            session.merge(Attempt(who=_who("known", name, address), failures=0, last_at=now))
 
 
 def _wait(failures: int, free: int) -> timedelta:
-    if failures < free:
-        return timedelta(0)
-    return min(timedelta(seconds=2 ** min(failures - free, 20)), _LONGEST)
+    return min(timedelta(seconds=2 ** min(failures - free, 20)), LONGEST) if failures >= free else timedelta(0)
 
 
-def _whos(name: str, address: str) -> dict[str, str]:
-    name, address = name[:64], address[:45]
-    return {"pair": f"{address} {name}", "address": address, "name": f"user {name}"}
+def _forget(session: Session, now: datetime) -> None:
+    old = Attempt.last_at < now - _FORGOTTEN
+    session.execute(
+        delete(Attempt).where(or_(Attempt.last_at < now - _KNOWN, old & Attempt.who.not_like("known:%"))),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def _counted(name: str, address: str) -> dict[str, str]:
+    return {"pair": _who("pair", name, address), "address": _who("address", address), "name": _who("name", name)}
+
+
+def _who(kind: str, *parts: str) -> str:
+    # A hash: what was typed as a name may be a password, of any length, with any characters.
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return f"{kind}:{hashlib.sha256(text).hexdigest()[:40]}"

@@ -31,6 +31,9 @@ class Principal:
         What it may do.
     rate_limit : str or None
         A limit of its own, as in ``100/minute``.
+    owner : str
+        The user who answers for it: a session's own, or whoever made the key. Where two people must agree, compare
+        these, not the names.
     """
 
     id: str
@@ -38,7 +41,13 @@ class Principal:
     kind: Literal["key", "session"]
     scopes: frozenset[str]
     rate_limit: str | None = None
+    owner: str = ""
 
     def may(self, scope: str) -> bool:
         """Say whether it has a scope."""
-        return scope in self.scopes or "admin" in self.scopes
+        return allows(self.scopes, scope)
+
+
+def allows(scopes: frozenset[str], scope: str) -> bool:
+    """Say whether somebody with ``scopes`` may do what asks for ``scope``."""
+    return scope in scopes or "admin" in scopes

@@ -68,6 +68,12 @@ class NewKey(_Body):
     rate_limit: Annotated[str, Field(max_length=40, examples=["100/minute"])] | None = None
 
 
+class Rotation(_Body):
+    """For how long the old secret of a key stays good."""
+
+    grace_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60, examples=[60])] = 60
+
+
 def add_auth_routes(app: FastAPI) -> None:
     """Add the routes; the accounts are those that the service holds."""
     _add_log_in(app)
@@ -96,16 +102,7 @@ def _add_log_in(app: FastAPI) -> None:
         address = str(request.scope["punctual.address"])
         await request.app.state.limiter.admit_login(address)
 
-        def work(accounts: Accounts) -> dict[str, Any]:
-            outcome = "refused"
-            try:
-                found = accounts.sessions.log_in(body.user, body.password, address)
-                outcome = "done"
-            finally:
-                accounts.audit(body.user, "log in", "session", outcome, address=address)
-            return found
-
-        return json_response(await _do(request, work))
+        return json_response(await _do(request, lambda a: a.sessions.log_in(body.user, body.password, address)))
 
     @app.post(
         "/auth/refresh",
@@ -144,7 +141,7 @@ def _add_log_in(app: FastAPI) -> None:
     @app.post(
         "/auth/password",
         tags=["log-in"],
-        summary="Change one's own password; all sessions end",
+        summary="Change one's own password: all sessions end, and a new one starts",
         openapi_extra=requires(SELF),
         responses=problems(None, 401, 403, 422, 429, 503),
     )
@@ -152,9 +149,11 @@ def _add_log_in(app: FastAPI) -> None:
         caller = principal(request)
         if caller.kind != "session":
             raise Forbidden("A key has no password.", hint="Rotate it instead.")
-        await request.app.state.limiter.admit_login(str(request.scope["punctual.address"]))
-        await _do(request, lambda accounts: accounts.users.change_password(caller.name, body.old, body.new))
-        return json_response({"changed": True})
+        address = str(request.scope["punctual.address"])
+        await request.app.state.limiter.admit_login(address)
+        return json_response(
+            await _do(request, lambda a: a.sessions.change_password(caller.name, body.old, body.new, address))
+        )
 
 
 def _add_users(app: FastAPI) -> None:
@@ -167,22 +166,22 @@ def _add_users(app: FastAPI) -> None:
 
     @app.post("/users", summary="Add a user; the password is shown once", status_code=201, **shared)
     async def add(request: Request, body: NewUser) -> Response:
-        chosen = await _do(request, lambda a: a.users.add(body.name, body.role))
+        chosen = await _do(request, lambda a: a.users.add(body.name, body.role, by=principal(request).name))
         return json_response({"name": body.name, "role": body.role, "password": chosen, "must_change": True}, 201)
 
     @app.patch("/users/{name}", summary="Give a user another role", **shared)
     async def change(request: Request, name: Name, body: Change) -> Response:
-        await _do(request, lambda a: a.users.set_role(name, body.role))
+        await _do(request, lambda a: a.users.set_role(name, body.role, by=principal(request).name))
         return json_response({"name": name, "role": body.role})
 
     @app.delete("/users/{name}", summary="Remove a user", **shared)
     async def remove(request: Request, name: Name) -> Response:
-        await _do(request, lambda a: a.users.remove(name))
+        await _do(request, lambda a: a.users.remove(name, by=principal(request).name))
         return json_response({"name": name, "removed": True})
 
     @app.post("/users/{name}/reset", summary="Give a user a new password, shown once", **shared)
     async def reset(request: Request, name: Name) -> Response:
-        chosen = await _do(request, lambda a: a.users.reset(name))
+        chosen = await _do(request, lambda a: a.users.reset(name, by=principal(request).name))
         return json_response({"name": name, "password": chosen, "must_change": True})
 
     @app.get("/audit", summary="Who did what, newest first", **{**shared, "tags": ["audit"]})
@@ -202,7 +201,7 @@ def _add_users(app: FastAPI) -> None:
 
 
 def _add_keys(app: FastAPI) -> None:
-    refusals = problems(None, 401, 403, 404, 422, 429, 503)
+    refusals = problems(None, 401, 403, 404, 409, 422, 429, 503)
     shared: dict[str, Any] = {"tags": ["keys"], "openapi_extra": requires("admin"), "responses": refusals}
 
     @app.get("/keys", summary="Every key, without its secret", **shared)
@@ -218,17 +217,19 @@ def _add_keys(app: FastAPI) -> None:
         def work(accounts: Accounts) -> tuple[str, dict[str, Any]]:
             lifetime = timedelta(days=body.days) if body.days else None
             return accounts.keys.create(
-                body.name, body.scopes, owner=caller.name, lifetime=lifetime, rate_limit=body.rate_limit
+                body.name, body.scopes, owner=caller.owner, lifetime=lifetime, rate_limit=body.rate_limit
             )
 
         key, facts = await _do(request, work)
         return json_response({"key": key, **facts}, 201)
 
-    @app.post("/keys/{key_id}/rotate", summary="Give a key a new secret; the old one is good for an hour", **shared)
-    async def rotate(request: Request, key_id: Name) -> Response:
-        return json_response({"id": key_id, "key": await _do(request, lambda a: a.keys.rotate(key_id))})
+    @app.post("/keys/{key_id}/rotate", summary="Give a key a new secret; the old one stays good a while", **shared)
+    async def rotate(request: Request, key_id: Name, body: Rotation | None = None) -> Response:
+        grace = timedelta(minutes=(body or Rotation()).grace_minutes)
+        key = await _do(request, lambda a: a.keys.rotate(key_id, by=principal(request).name, grace=grace))
+        return json_response({"id": key_id, "key": key})
 
     @app.delete("/keys/{key_id}", summary="Revoke a key", **shared)
     async def revoke(request: Request, key_id: Name) -> Response:
-        await _do(request, lambda a: a.keys.revoke(key_id))
+        await _do(request, lambda a: a.keys.revoke(key_id, by=principal(request).name))
         return json_response({"id": key_id, "revoked": True})

@@ -1,42 +1,40 @@
-"""People: names, roles, and passwords hashed with Argon2."""
+"""People: their names, roles and passwords."""
 
 from __future__ import annotations
 
 import re
-import secrets
 from typing import TYPE_CHECKING, Any
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import func, select, update
 
-from core.auth.principal import ROLES
-from core.auth.revision import bump
+from core.auth import passwords
+from core.auth.audit import record
+from core.auth.principal import ROLES, allows
+from core.auth.revision import alone, changing
 from core.clock import SystemClock
-from core.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
+from core.errors import Conflict, InvalidRequest, NotFound
+from core.tables import ApiKey, User
 from core.tables import Session as SessionRow
-from core.tables import User
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from core.clock import Clock
     from core.database import Database
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9._@-]{0,63}$")
-_SHORTEST, _LONGEST = 12, 1024
-_HASHER = PasswordHasher()
-# Checked where there is no such user, so that one cannot hear the difference.
-_NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
+_NAME = re.compile(r"^[a-z0-9][a-z0-9._@-]{0,63}\Z")
 
 
 class Users:
-    """The users of a database."""
+    """The users of a database.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Every change takes ``by``, who makes it, and leaves an audit record in the same transaction.
+    """
 
-    def add(self, name: str, role: str = "user", password: str | None = None) -> str:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database, self._clock = database, clock or SystemClock()
+
+    def add(self, name: str, role: str = "user", password: str | None = None, *, by: str) -> str:
         """Add a user.
 
         Returns
@@ -56,25 +54,21 @@ class Users:
                 f"{name[:80]!r} is no user name.", hint="Use up to 64 small letters, digits and ._@-, no sign first."
             )
         _check_role(role)
-        chosen = password or secrets.token_urlsafe(15)
-        check_password(name, chosen)
-        row = User(
-            name=name,
-            role=role,
-            password_hash=_HASHER.hash(chosen),
-            must_change=password is None,
-            created_at=SystemClock().now(),
-        )
-        try:
-            with self._database.session() as session:
-                session.add(row)
-                bump(session)
-        except IntegrityError as error:
-            raise Conflict(f"There is a user {name!r} already.", hint="Choose another name.") from error
+        chosen = passwords.made_up() if password is None else password
+        passwords.check_rules(name, chosen)
+        digest = passwords.hashed(chosen)
+        with changing(self._database) as session:
+            if session.get(User, name) is not None:
+                raise Conflict(f"There is a user {name!r} already.", hint="Choose another name.")
+            row = User(
+                name=name, role=role, password_hash=digest, must_change=password is None, created_at=self._clock.now()
+            )
+            session.add(row)
+            record(session, by, "user added", name, detail={"role": role})
         return chosen
 
     def all(self) -> list[dict[str, Any]]:
-        """Return every user, by name."""
+        """Return every user, by name: ``name``, ``role``, ``must_change``, ``created_at``."""
         with self._database.session(reading=True) as session:
             return [_view(row) for row in session.scalars(select(User).order_by(User.name))]
 
@@ -83,8 +77,13 @@ class Users:
         with self._database.session(reading=True) as session:
             return session.scalar(select(func.count()).select_from(User)) or 0
 
-    def set_role(self, name: str, role: str) -> None:
-        """Give a user another role; their sessions end.
+    def exists(self, name: str) -> bool:
+        """Say whether there is a user of that name."""
+        with self._database.session(reading=True) as session:
+            return _get(session, name) is not None
+
+    def set_role(self, name: str, role: str, *, by: str) -> None:
+        """Give a user another role; their sessions end, and their keys that the role does not allow.
 
         Raises
         ------
@@ -94,109 +93,96 @@ class Users:
             When the last administrator would go.
         """
         _check_role(role)
-        with self._database.session() as session:
+        with changing(self._database) as session:
             row = _found(session, name)
             if role != "admin":
                 _keep_an_admin(session, row)
-            row.role = role
-            end_sessions(session, name)
+            before, row.role = row.role, role
+            self._end(session, name)
+            revoked = self._revoke_keys(session, name, ROLES[role])
+            detail = {"role": role, "before": before, "revoked": revoked}
+            record(session, by, "role changed", name, detail=detail)
 
-    def remove(self, name: str) -> None:
-        """Remove a user; their sessions end. Keys that they made stay: revoke those that should not.
+    def remove(self, name: str, *, by: str) -> None:
+        """Remove a user; their sessions and their keys end.
 
         Raises
         ------
         NotFound, Conflict
             When there is no such user, or it is the last administrator.
         """
-        with self._database.session() as session:
+        with changing(self._database) as session:
             row = _found(session, name)
             _keep_an_admin(session, row)
-            session.execute(delete(SessionRow).where(SessionRow.user == name))
-            session.delete(row)
-            bump(session)
+            revoked = self._revoke_keys(session, name, frozenset())
+            session.delete(row)  # and, by the foreign key, the sessions
+            record(session, by, "user removed", name, detail={"revoked": revoked})
 
-    def reset(self, name: str) -> str:
-        """Give a user a new password, which must be changed at the next log-in; their sessions end.
+    def reset(self, name: str, *, by: str) -> str:
+        """Return a new password of a user, which must be changed at the next log-in; their sessions end.
 
         Raises
         ------
         NotFound
             When there is no such user.
         """
-        chosen = secrets.token_urlsafe(15)
-        with self._database.session() as session:
-            row = _found(session, name)
-            row.password_hash, row.must_change = _HASHER.hash(chosen), True
-            end_sessions(session, name)
+        chosen = passwords.made_up()
+        self.set_password(name, chosen, by=by, must_change=True)
         return chosen
 
-    def change_password(self, name: str, old: str, new: str) -> None:
-        """Change one's own password; all sessions end.
+    def set_password(self, name: str, password: str, *, by: str, must_change: bool = False) -> None:
+        """Set a password; all sessions of the user end.
 
         Raises
         ------
-        Unauthenticated
-            When the old one is wrong.
         InvalidRequest
-            When the new one is not allowed.
+            When the password is not allowed.
+        NotFound
+            When there is no such user.
         """
-        check_password(name, new)
-        if old == new:
-            raise InvalidRequest("The new password is the old one.", hint="Choose another.")
-        if self.verify(name, old) is None:
-            raise Unauthenticated("The old password is wrong.")
-        with self._database.session() as session:
+        passwords.check_rules(name, password)
+        digest = passwords.hashed(password)
+        with changing(self._database) as session:
             row = _found(session, name)
-            row.password_hash, row.must_change = _HASHER.hash(new), False
-            end_sessions(session, name)
+            row.password_hash, row.must_change = digest, must_change
+            self._end(session, name)
+            record(session, by, "password reset" if must_change else "password changed", name)
 
     def verify(self, name: str, password: str) -> User | None:
         """Return the user whose password it is, or None; it takes as long either way."""
+        passwords.warm_up()
         with self._database.session(reading=True) as session:
-            row = session.get(User, name) if _NAME.match(name) else None
-        good = _matches(row.password_hash if row else _NOBODY, password[:_LONGEST])
-        if row is None or not good or len(password) > _LONGEST:
+            row = _get(session, name)
+        digest = row.password_hash if row else None
+        if not passwords.matches(digest, password) or row is None:
             return None
-        if _HASHER.check_needs_rehash(row.password_hash):
-            with self._database.session() as session:
-                session.execute(update(User).where(User.name == name).values(password_hash=_HASHER.hash(password)))
+        if passwords.outdated(row.password_hash):
+            newer = passwords.hashed(password)
+            with alone(self._database) as session:  # unless somebody has changed it meanwhile
+                same = (User.name == name) & (User.password_hash == digest)
+                if session.execute(update(User).where(same).values(password_hash=newer)).rowcount:
+                    row.password_hash = newer
         return row
 
+    def _end(self, session: Session, name: str) -> None:
+        theirs = (SessionRow.user == name) & SessionRow.revoked_at.is_(None)
+        session.execute(update(SessionRow).where(theirs).values(revoked_at=self._clock.now()))
 
-def check_password(name: str, password: str) -> None:
-    """Refuse passwords that are easy to guess.
-
-    Raises
-    ------
-    InvalidRequest
-        Saying what is asked for.
-    """
-    if not _SHORTEST <= len(password) <= _LONGEST:
-        raise InvalidRequest(f"A password has {_SHORTEST} to {_LONGEST} characters.", hint="A sentence is a good one.")
-    if name.lower() in password.lower() or len(set(password)) < 5:
-        raise InvalidRequest("That password is too easy to guess.", hint="Leave the name out, and use more signs.")
+    def _revoke_keys(self, session: Session, owner: str, allowed: frozenset[str]) -> list[str]:
+        query = select(ApiKey).where(ApiKey.owner == owner, ApiKey.revoked_at.is_(None))
+        too_much = [row for row in session.scalars(query) if not all(allows(allowed, scope) for scope in row.scopes)]
+        for row in too_much:
+            row.revoked_at = self._clock.now()
+        return [row.id for row in too_much]
 
 
-def end_sessions(session: Session, name: str) -> None:
-    """End every session of a user."""
-    session.execute(
-        update(SessionRow)
-        .where(SessionRow.user == name, SessionRow.revoked_at.is_(None))
-        .values(revoked_at=SystemClock().now())
-    )
-    bump(session)
-
-
-def _matches(digest: str, password: str) -> bool:
-    try:
-        return _HASHER.verify(digest, password)
-    except (VerificationError, InvalidHashError):
-        return False
+def _get(session: Session, name: str) -> User | None:
+    # What is no name is not asked for: a database may choke on it.
+    return session.get(User, name) if _NAME.match(name) else None
 
 
 def _found(session: Session, name: str) -> User:
-    row = session.get(User, name)
+    row = _get(session, name)
     if row is None:
         raise NotFound(f"There is no user {name[:80]!r}.", hint="List the users to see who there is.")
     return row

@@ -51,5 +51,5 @@ def keyring(repo: FeatureRepo, settings: Settings | None = None) -> Keyring:
     accounts = accounts_of(repo, settings)
     made = {scope: accounts.keys.create(scope, [scope], owner="tests")[0] for scope in SCOPES}
     revoked, facts = accounts.keys.create("revoked", SCOPES, owner="tests")
-    accounts.keys.revoke(facts["id"])
+    accounts.keys.revoke(facts["id"], by="tests")
     return Keyring(accounts, made, revoked)
