@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 import typer
@@ -12,6 +13,9 @@ import typer
 from cli import context
 from core.errors import InvalidRequest, PunctualError, Unavailable
 from core.progress import console
+
+if TYPE_CHECKING:
+    from training.promotion import Promotions
 
 
 def dataset() -> None:
@@ -28,40 +32,81 @@ def dataset() -> None:
 def train(
     promote: Annotated[bool, typer.Option(help="Let the gate promote the new model if it deserves it.")] = True,
     params: Annotated[Path, typer.Option(help="Parameters of the candidates.")] = Path("params.yaml"),
+    candidate: Annotated[list[str] | None, typer.Option(help="Train this one instead; may be repeated.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter for this run: catboost.depth=8; may be repeated.")
+    ] = None,
+    since: Annotated[datetime | None, typer.Option(help="Learn from moments from here on (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Learn from moments before this (UTC).")] = None,
+    job: Annotated[str | None, typer.Option(envvar="PUNCTUAL_JOB", hidden=True)] = None,
 ) -> None:
     """Train the candidates on the training set, register the best one, and promote it if the gate says so.
 
-    Rows are split by time, never at random. The gate compares with the champion on the same test rows.
+    Rows are split by time, never at random. The gate compares with the champion on the same test rows. A run with
+    other candidates, parameters or rows is recorded in MLflow, and leaves DVC's metrics alone.
     """
+    from training.overrides import Overrides, parse_settings
     from training.params import TrainParams
     from training.train import train as run
 
-    outcome = run(context.repo(), TrainParams.load(params), promote=promote)
+    overrides = Overrides.checked(candidates=candidate, params=parse_settings(override or []), since=since, until=until)
+    outcome = run(context.repo(), TrainParams.load(params), promote=promote, overrides=overrides, job=job)
     shown = ", ".join(
         f"{name} {outcome.metrics[name]:.4f}" for name in ("auc", "average_precision", "brier", "log_loss")
     )
     console.print(f"Version {outcome.version}: {outcome.candidate}. On the test rows: {shown}.")
     for reason in outcome.verdict.reasons:
         console.print(f"  {reason}")
-    console.print("Promoted to champion." if promote and outcome.verdict.passed else "Not promoted.")
+    console.print("Promoted to champion." if outcome.promoted else "Not promoted.")
 
 
 def promote(
     version: Annotated[str, typer.Argument(help="A registered version.")],
-    reason: Annotated[str, typer.Option(help="Why; kept with the version.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "by hand",
 ) -> None:
-    """Make a registered version the champion; the champion before it becomes `previous`."""
-    from training.registry import Registry
+    """Make a registered version the champion; the champion before it becomes `previous`.
 
-    Registry(context.repo()).promote(version, [reason])
-    console.print(f"Version {version} is the champion. Restart `punctual serve` to serve it.")
+    A running prediction service takes it up by itself.
+    """
+    row = _promotions().promote(version, [reason], actor=context.actor())
+    console.print(f"Version {row.version} is the champion.")
 
 
-def rollback() -> None:
+def rollback(reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "by hand") -> None:
     """Make the previous champion the champion again."""
+    console.print(f"Version {_promotions().rollback([reason], actor=context.actor()).version} is the champion again.")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="A registered version.")],
+    b: Annotated[str, typer.Argument(help="The version to hold against it.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the report here as one HTML page.")
+    ] = None,
+) -> None:
+    """Compare two versions on the same test rows, as JSON, or as a page with plots (`-o report.html`)."""
+    from core.files import atomic_path
+    from training.compare import compare as run
+    from training.compare_page import page
     from training.registry import Registry
 
-    console.print(f"Version {Registry(context.repo()).rollback()} is the champion again.")
+    repo = context.repo()
+    found = run(repo, Registry(repo), a, b)
+    if output is None:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    with atomic_path(output) as temporary:
+        temporary.write_text(page(found), encoding="utf-8")
+    console.print(f"Wrote {output}.")
+
+
+def _promotions() -> Promotions:
+    from core.database import database
+    from training.promotion import Promotions
+    from training.registry import Registry
+
+    repo, settings = context.repo(), context.settings()
+    return Promotions(Registry(repo, settings), database(repo, settings), settings.promotion_approvals)
 
 
 def predict(

@@ -6,6 +6,7 @@ takes that directly; :class:`CatBoostOnCodes` gives CatBoost its own view of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -29,15 +30,26 @@ class CatBoostOnCodes(ClassifierMixin, BaseEstimator):
         self.categorical = categorical
         self.params = params
 
-    def fit(self, x: np.ndarray, y: np.ndarray, eval_set: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
-        """Fit on ``x`` (n, features) and 0/1 ``y`` (n,); with ``eval_set`` stop early and keep the best round."""
+    def fit(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        eval_set: tuple[np.ndarray, np.ndarray] | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Self:
+        """Fit on ``x`` (n, features) and 0/1 ``y`` (n,); with ``eval_set`` stop early and keep the best round.
+
+        ``callbacks`` are CatBoost's: each has ``after_iteration(info) -> bool``.
+        """
         from catboost import CatBoostClassifier, Pool
 
         self.classes_ = np.array([0, 1])
         self._prepare(x)
         model = CatBoostClassifier(**self.params, allow_writing_files=False, verbose=False)
         held = Pool(self._data(eval_set[0]), eval_set[1]) if eval_set is not None else None
-        model.fit(Pool(self._data(x), y), eval_set=held, use_best_model=held is not None)
+        model.fit(
+            Pool(self._data(x), y), eval_set=held, use_best_model=held is not None, callbacks=list(callbacks) or None
+        )
         self.model_ = model
         return self
 

@@ -80,11 +80,30 @@ def make(name: str, features: list[Feature], params: TrainParams) -> Any:
         raise ConfigError(f"params.yaml: train.{name}: {error}.", hint="Use a parameter that it has.") from error
 
 
-def fit(estimator: Any, train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]) -> Any:
-    """Fit a candidate; the one that can stop early looks at the validation part for that."""
+def fit(
+    estimator: Any,
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    say: Callable[[str], None] | None = None,
+) -> Any:
+    """Fit a candidate; the one that can stop early looks at the validation part for that, and tells of its rounds."""
     if isinstance(estimator, CatBoostOnCodes):
-        return estimator.fit(*train, eval_set=validation)
+        return estimator.fit(*train, eval_set=validation, callbacks=[_Rounds(say)] if say else [])
     return estimator.fit(*train)
+
+
+class _Rounds:
+    """Tells of every tenth round of CatBoost, with the loss on the rows that it stops by."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def after_iteration(self, info: Any) -> bool:
+        """Be called by CatBoost; go on."""
+        if info.iteration % 10 == 0:
+            held = info.metrics.get("validation", {}).get("Logloss", [])
+            self._say(f"round {info.iteration}" + (f", validation log loss {held[-1]:.4f}" if held else ""))
+        return True
 
 
 def _columns(features: list[Feature]) -> tuple[list[int], list[int]]:

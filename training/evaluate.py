@@ -7,7 +7,7 @@ decisions at the threshold. Definitions are scikit-learn's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.calibration import calibration_curve
@@ -23,6 +23,9 @@ from sklearn.metrics import (
 )
 
 from core.problem import Cost
+
+if TYPE_CHECKING:
+    from core.model import PredictionModel
 
 MIN_SLICE = 200
 LOWER_IS_BETTER = frozenset({"brier", "log_loss"})
@@ -102,6 +105,22 @@ def calibration(y: np.ndarray, probability: np.ndarray, bins: int = 10) -> list[
     """Return predicted and observed shares of up to ``bins`` groups of equal size."""
     observed, predicted = calibration_curve(y, probability, n_bins=bins, strategy="quantile")
     return [{"predicted": float(p), "observed": float(o)} for p, o in zip(predicted, observed, strict=True)]
+
+
+def importance(model: PredictionModel, matrix: np.ndarray, y: np.ndarray, most: int = 5000) -> list[dict[str, Any]]:
+    """Return how much AUC falls when one input is shuffled, on at most ``most`` rows; the largest first."""
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(y), min(len(y), most), replace=False)
+    x, labels = matrix[rows], y[rows]
+    if len(np.unique(labels)) < 2:
+        return []
+    whole = roc_auc_score(labels, model.score(x))
+    out = []
+    for i, feature in enumerate(model.features):
+        shuffled = x.copy()
+        shuffled[:, i] = rng.permutation(shuffled[:, i])
+        out.append({"feature": feature.name, "importance": float(whole - roc_auc_score(labels, model.score(shuffled)))})
+    return sorted(out, key=lambda item: -item["importance"])
 
 
 def better(metric: str, left: float, right: float) -> float:

@@ -84,6 +84,14 @@ def paired_gain(
     metric: str, y: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int
 ) -> tuple[float, float]:
     """Return the gain on all rows, and its lower 95 % bound by a paired bootstrap over rows."""
+    gain, samples = resampled_gains(metric, y, challenger, champion, seed)
+    return gain, float(np.nanquantile(samples, 0.05))
+
+
+def resampled_gains(
+    metric: str, y: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int
+) -> tuple[float, list[float]]:
+    """Return by how much the challenger is better on all rows, and on each of 200 samples of rows, drawn anew."""
 
     def gain(rows: np.ndarray) -> float:
         new, old = (RANKED[metric](y[rows], p[rows]) for p in (challenger, champion))
@@ -91,4 +99,4 @@ def paired_gain(
 
     rng = np.random.default_rng(seed)
     samples = [gain(rng.integers(0, len(y), len(y))) for _ in range(RESAMPLES)]
-    return gain(np.arange(len(y))), float(np.nanquantile(samples, 0.05))
+    return gain(np.arange(len(y))), samples

@@ -31,16 +31,18 @@ def draw(folder: Path, y: np.ndarray, probability: np.ndarray, threshold: float,
         ``importance`` (list of feature, value) and ``slices`` (as of ``evaluate.by_slice``).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fpr, tpr, _ = roc_curve(y, probability)
-    _line(folder, "roc", fpr, tpr, "false positive rate", "true positive rate", diagonal=True)
-    precision, recall, _ = precision_recall_curve(y, probability)
-    _line(folder, "precision_recall", recall[::-1], precision[::-1], "recall", "precision")
-    points = calibration(y, probability)
-    predicted, observed = (np.array([p[k] for p in points]) for k in ("predicted", "observed"))
-    _line(folder, "calibration", predicted, observed, "predicted", "observed", diagonal=True, marker="o")
-    _scores(folder, y, probability, threshold)
-    _bars(folder, "importance", [(i["feature"], i["importance"]) for i in facts["importance"][:25]], "importance")
-    _bars(folder, "slices", [(f"{s['slice']} {s['value']}", s["auc"]) for s in facts["slices"]], "AUC")
+    # Names may hold dollar signs: no formula is meant by them.
+    with mpl.rc_context({"text.parse_math": False}):
+        fpr, tpr, _ = roc_curve(y, probability)
+        _line(folder, "roc", fpr, tpr, "false positive rate", "true positive rate", diagonal=True)
+        precision, recall, _ = precision_recall_curve(y, probability)
+        _line(folder, "precision_recall", recall[::-1], precision[::-1], "recall", "precision")
+        points = calibration(y, probability)
+        predicted, observed = (np.array([p[k] for p in points]) for k in ("predicted", "observed"))
+        _line(folder, "calibration", predicted, observed, "predicted", "observed", diagonal=True, marker="o")
+        _scores(folder, y, probability, threshold)
+        _bars(folder, "importance", [(i["feature"], i["importance"]) for i in facts["importance"][:25]], "importance")
+        _bars(folder, "slices", [(f"{s['slice']} {s['value']}", s["auc"]) for s in facts["slices"]], "AUC")
 
 
 def _line(

@@ -1,22 +1,28 @@
-"""The model registry: MLflow for the record, aliases for roles, and a local copy for serving.
+"""The write side of the model registry: runs, new versions, and moving the roles.
 
-``challenger`` is the newest candidate, ``champion`` the one that serves, ``previous`` the champion before it. Serving
-reads only the local copy (``data/models``), so predictions go on when MLflow is away. The pointer
-``champion.json`` is written last: until then the old champion serves.
+What may become champion, and who said so, is decided in ``training.promotion``; reading is ``core.registry``.
 """
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ModelUnavailable, NoData
-from core.files import write_json
 from core.model import Feature, PredictionModel
-from core.settings import get_settings
+from core.registry import (
+    CHALLENGER,
+    CHAMPION,
+    MODEL_FOLDER,
+    PREVIOUS,
+    RegistryReader,
+    point,
+    reachable,
+    roles_lock,
+)
+from core.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,40 +30,67 @@ if TYPE_CHECKING:
 
     from core.repo import FeatureRepo
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-_FOLDER = "model"
+__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry"]
+
+JOB_TAG = "job"
+REPORTS = "reports"
 
 
-class Registry:
-    """The registered versions of one problem's model.
+class Registry(RegistryReader):
+    """The registered versions of one problem's model, to be added to.
 
     Parameters
     ----------
     repo : FeatureRepo
         Whose ``problem.name`` is both the experiment's and the registered model's name.
+    settings : Settings, optional
+        Where MLflow is; by default this process's settings.
+
+    Raises
+    ------
+    ServiceUnavailable
+        When MLflow does not answer.
     """
 
-    def __init__(self, repo: FeatureRepo) -> None:
-        settings = get_settings()  # turns telemetry off before MLflow is imported
+    def __init__(self, repo: FeatureRepo, settings: Settings | None = None) -> None:
+        super().__init__(repo, settings)
+        client = self.client
         import mlflow
 
         self._mlflow = mlflow
-        self._repo = repo
-        self.name = repo.problem.name
-        uri = settings.mlflow_uri or repo.layout.mlflow_uri
-        repo.layout.data.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
-        self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-        if self.client.get_experiment_by_name(self.name) is None:
-            local = settings.mlflow_uri is None
-            where = repo.layout.mlflow_artifacts.as_uri() if local else None
-            self.client.create_experiment(self.name, artifact_location=where)
-        mlflow.set_experiment(self.name)
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        with reachable(self.uri):
+            if client.get_experiment_by_name(self.name) is None:
+                local = self.uri == repo.layout.mlflow_uri
+                where = repo.layout.mlflow_artifacts.as_uri() if local else None
+                client.create_experiment(self.name, artifact_location=where)
+            self._experiment = mlflow.set_experiment(self.name).experiment_id
 
-    def start_run(self, name: str, tags: dict[str, str], *, nested: bool = False) -> Any:
+    def start_run(self, name: str, tags: dict[str, str], *, nested: bool = False) -> AbstractContextManager[Any]:
         """Start a run with lineage tags; use it as a context manager."""
-        return self._mlflow.start_run(run_name=name, tags={**tags, **_git_tags()}, nested=nested)
+        run: AbstractContextManager[Any] = self._mlflow.start_run(
+            run_name=name, experiment_id=self._experiment, tags={**tags, **_git_tags()}, nested=nested
+        )
+        return run
+
+    def resume_run(self, run_id: str) -> AbstractContextManager[Any]:
+        """Go on with a run that was killed; use it as a context manager."""
+        run: AbstractContextManager[Any] = self._mlflow.start_run(run_id=run_id)
+        return run
+
+    def done_by_job(self, job: str) -> tuple[str, str] | None:
+        """Return the run and the version that a job has registered already, or None.
+
+        Runs of the job that were killed before that are closed as such.
+        """
+        with reachable(self.uri):
+            for run in self.client.search_runs([self._experiment], f"tags.{JOB_TAG} = '{job}'"):
+                if versions := self.client.search_model_versions(f"run_id = '{run.info.run_id}'"):
+                    return str(run.info.run_id), str(versions[0].version)
+                if run.info.status == "RUNNING":
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+        return None
 
     def log(self, params: dict[str, Any], metrics: dict[str, float]) -> None:
         """Log flat parameters and metrics to the active run; what is not a finite number is left out."""
@@ -68,137 +101,89 @@ class Registry:
         """Log every file of a folder as artifacts under ``name``."""
         self._mlflow.log_artifacts(str(folder), name)
 
+    def log_file(self, path: Path, name: str) -> None:
+        """Log one file as an artifact under ``name``."""
+        self._mlflow.log_artifact(str(path), name)
+
+    def reports_of(self, run_id: str, folder: Path) -> Path:
+        """Fetch the reports of a run into ``folder`` and return where they are."""
+        with reachable(self.uri):
+            return Path(self.client.download_artifacts(run_id, REPORTS, str(folder)))
+
     def register(self, model: PredictionModel, example: pd.DataFrame, tags: dict[str, str]) -> str:
-        """Log a model to the active run, register it, and give it the alias ``challenger``.
+        """Log a model to the active run, register it, and make it the challenger.
 
         Returns
         -------
         str
-            The new version. Only when everything is written does the alias move.
+            The new version.
         """
         from training.pyfunc import ProbabilityModel
 
         with tempfile.TemporaryDirectory() as folder:
-            model.save(Path(folder) / _FOLDER)
+            model.save(Path(folder) / MODEL_FOLDER)
             info = self._mlflow.pyfunc.log_model(
-                name=_FOLDER,
+                name=MODEL_FOLDER,
                 python_model=ProbabilityModel(),
-                artifacts={_FOLDER: str(Path(folder) / _FOLDER)},
+                artifacts={MODEL_FOLDER: str(Path(folder) / MODEL_FOLDER)},
                 signature=_signature(model),
                 input_example=example,
                 pip_requirements=["punctual"],
                 registered_model_name=self.name,
             )
         version = str(info.registered_model_version)
-        for key, value in tags.items():
-            self.client.set_model_version_tag(self.name, version, key, value)
-        self.client.set_registered_model_alias(self.name, CHALLENGER, version)
+        self.challenge(version, tags)
         return version
 
-    def version_of(self, alias: str) -> str | None:
-        """Return the version that an alias stands for, or None."""
-        from mlflow.exceptions import MlflowException
+    def challenge(self, version: str, tags: dict[str, str]) -> None:
+        """Make a registered version the challenger: alias last but the pointer, which follows a whole local copy."""
+        with reachable(self.uri):
+            for key, value in tags.items():
+                self.client.set_model_version_tag(self.name, version, key, value)
+        self.ensure(version)
+        with roles_lock(self.repo.layout), reachable(self.uri):
+            self.client.set_registered_model_alias(self.name, CHALLENGER, version)
+            point(self.repo.layout, self.name, "challenger", version)
 
-        try:
-            return str(self.client.get_model_version_by_alias(self.name, alias).version)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
+    def crown(self, version: str, previous: str | None, reason: str) -> None:
+        """Give a version the champion's role, and the one before it that of ``previous``; a challenger no more.
 
-    def load(self, version: str) -> PredictionModel:
-        """Return a registered version; it is fetched into ``data/models`` unless a good copy is there.
+        The champion's alias moves first: from then on it is decided, and asking again finishes the rest. The pointer,
+        which serving follows, comes last.
+        """
+        layout = self.repo.layout
+        self.ensure(version)
+        with roles_lock(layout), reachable(self.uri):
+            roles = self.aliases()
+            if roles.get(CHAMPION) != version:
+                self.client.set_registered_model_alias(self.name, CHAMPION, version)
+            if previous not in (None, version, roles.get(PREVIOUS)):
+                self.client.set_registered_model_alias(self.name, PREVIOUS, previous)
+            self.client.set_model_version_tag(self.name, version, "promotion", reason[:5000])
+            if roles.get(CHALLENGER) == version:
+                self.client.delete_registered_model_alias(self.name, CHALLENGER)
+            self._point(version, None if roles.get(CHALLENGER) == version else roles.get(CHALLENGER))
+
+    def follow(self) -> None:
+        """Write pointers and local copies anew from the aliases: what was killed half-way is finished.
 
         Raises
         ------
-        NoData
-            When the registry has no such version.
         ModelUnavailable
-            When it cannot be fetched or opened.
+            When a copy cannot be fetched.
         """
-        run = self._run_of(version)
-        folder = self._local(version)
-        try:
-            model = PredictionModel.load(folder)
-        except ModelUnavailable:
-            model = None  # not there yet, or spoilt: the registry has the original
-        if model is None or model.metadata.get("run_id") != run:
-            self._fetch(version, folder)
-            model = PredictionModel.load(folder)
-        return model
+        roles = self.aliases()
+        for role in (CHAMPION, CHALLENGER):
+            if role in roles:
+                self.ensure(roles[role])
+        with roles_lock(self.repo.layout):
+            self._point(roles.get(CHAMPION), roles.get(CHALLENGER))
 
-    def promote(self, version: str, reasons: list[str]) -> None:
-        """Make a version the champion; the champion before it becomes ``previous``."""
-        self.load(version)  # a local copy that opens, before anything points to it
-        old = self.version_of(CHAMPION)
-        if old is not None and old != version:
-            self.client.set_registered_model_alias(self.name, PREVIOUS, old)
-        self.client.set_registered_model_alias(self.name, CHAMPION, version)
-        self.client.set_model_version_tag(self.name, version, "promotion", "; ".join(reasons))
-        write_json(self._repo.layout.models / "champion.json", {"name": self.name, "version": version})
-
-    def rollback(self) -> str:
-        """Make ``previous`` the champion again and return its version.
-
-        Raises
-        ------
-        NoData
-            When there is no previous champion.
-        """
-        version = self.version_of(PREVIOUS)
-        if version is None:
-            raise NoData("There is no previous champion to go back to.", hint="Promote a version instead.")
-        self.promote(version, ["rolled back to"])
-        return version
-
-    def sync_champion(self) -> None:
-        """Write the local copy and pointer anew from the alias: a promotion that was killed half-way is finished."""
-        version = self.version_of(CHAMPION)
-        if version is None:
-            return
-        try:
-            self.load(version)
-        except ModelUnavailable as error:
-            # Made with other libraries, say: no reason not to train its successor.
-            logging.getLogger(__name__).warning("The champion, version %s, cannot be opened: %s", version, error)
-        else:
-            write_json(self._repo.layout.models / "champion.json", {"name": self.name, "version": version})
-
-    def _run_of(self, version: str) -> str:
-        """Return the run that made a version: numbers start anew with another MLflow, runs do not."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            found = self.client.get_model_version(self.name, version) if version.isdecimal() else None
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            found = None
-        if found is None:
-            versions = [str(v.version) for v in self.client.search_model_versions(f"name = '{self.name}'")]
-            raise NoData(
-                f"The registry has no version {version!r} of {self.name}.",
-                hint=f"It has: {', '.join(sorted(versions, key=int)) or 'none'}.",
-            )
-        return str(found.run_id)
-
-    def _local(self, version: str) -> Path:
-        return self._repo.layout.models / version
-
-    def _fetch(self, version: str, folder: Path) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            with tempfile.TemporaryDirectory() as temporary:
-                uri = f"models:/{self.name}/{version}"
-                got = self._mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary)
-                model = PredictionModel.load(Path(got) / "artifacts" / _FOLDER)
-                model.metadata["version"] = version
-                model.save(folder)
-        except MlflowException as error:
-            raise ModelUnavailable(
-                f"Version {version} of {self.name} cannot be fetched: {error}.", hint="Is MLflow reachable?"
-            ) from error
+    def _point(self, champion: str | None, challenger: str | None) -> None:
+        layout = self.repo.layout
+        if champion is not None:
+            point(layout, self.name, "champion", champion)
+        point(layout, self.name, "challenger", challenger if challenger != champion else None)
 
 
 def _signature(model: PredictionModel) -> ModelSignature:

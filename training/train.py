@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,65 +12,215 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from core.errors import ModelUnavailable
-from core.files import atomic_dir, write_json
-from core.model import Feature, PredictionModel
+from core.database import database
+from core.errors import Conflict, ModelUnavailable
+from core.files import read_json, write_json
+from core.model import PredictionModel
 from core.progress import progress
+from core.settings import get_settings
+from training import report as reports
 from training.candidates import fit, make
-from training.dataset import EVENT, LABEL_TIME, read_dataset
-from training.evaluate import best_threshold, better, by_slice, calibrate, calibration, scores
+from training.data import Prepared, prepare
+from training.dataset import read_dataset
+from training.evaluate import best_threshold, better, calibrate, scores
 from training.gate import Verdict, judge
-from training.inputs import as_columns, learn_features, model_columns
-from training.registry import CHAMPION, Registry
-from training.split import Parts, time_split
+from training.inputs import as_columns
+from training.overrides import Overrides
+from training.promotion import GATE, Promotions
+from training.registry import CHAMPION, JOB_TAG, REPORTS, Registry
 
 if TYPE_CHECKING:
     from core.problem import Problem
     from core.repo import FeatureRepo
+    from core.settings import Settings
     from training.params import TrainParams
 
-
-@dataclass
-class Prepared:
-    """The training set as the candidates see it."""
-
-    rows: pa.Table
-    parts: Parts
-    features: list[Feature]
-    matrix: np.ndarray
-    y: np.ndarray
-
-    def part(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return matrix and labels of some rows."""
-        return self.matrix[rows], self.y[rows]
+Say = Callable[[str], None]
 
 
 @dataclass
 class Outcome:
-    """What a training run gave."""
+    """What a training run gave.
+
+    Attributes
+    ----------
+    version, candidate : str
+        The registered version, and the candidate it is.
+    metrics : dict
+        Its metrics on the test rows.
+    verdict : Verdict
+        What the gate said.
+    promoted : bool
+        Whether it is the champion now.
+    """
 
     version: str
     candidate: str
     metrics: dict[str, float]
     verdict: Verdict
+    promoted: bool = False
 
 
-def prepare(problem: Problem, rows: pa.Table, spine: Sequence[str], params: TrainParams) -> Prepared:
-    """Split a training set by time and code its inputs; codes are learned from the train part alone."""
-    frame = rows.select([EVENT, LABEL_TIME]).to_pandas()
-    parts = time_split(frame[EVENT], frame[LABEL_TIME], problem.split)
-    names = model_columns(problem, rows, spine)
-    features = learn_features(rows, names, problem.key_features, parts.train, params.max_categories)
-    columns = as_columns(rows, names)
-    matrix = np.array([f.encode(columns[f.name]) for f in features], dtype=np.float64).T
-    y = rows.column(problem.label.column).to_numpy().astype(int)
-    return Prepared(rows, parts, features, matrix, y)
+@dataclass
+class _Run:
+    """What the steps of one training run share."""
+
+    repo: FeatureRepo
+    registry: Registry
+    promotions: Promotions
+    params: TrainParams
+    candidates: list[str]
+    tags: dict[str, str]
+    data: Prepared
+    folder: Path
+
+    @property
+    def problem(self) -> Problem:
+        return self.repo.problem
 
 
-def fit_candidate(problem: Problem, name: str, data: Prepared, params: TrainParams) -> PredictionModel:
-    """Fit one candidate on the train part and calibrate it on the validation part."""
-    estimator = fit(make(name, data.features, params), data.part(data.parts.train), data.part(data.parts.validation))
-    held, y = data.part(data.parts.validation)
+def train(
+    repo: FeatureRepo,
+    params: TrainParams,
+    *,
+    promote: bool = True,
+    overrides: Overrides | None = None,
+    job: str | None = None,
+    settings: Settings | None = None,
+) -> Outcome:
+    """Train on the snapshot, register the best candidate as challenger, and promote it if the gate says so.
+
+    Everything is logged to MLflow: a run a candidate under one parent, with lineage tags. Metrics and plots of a run
+    without overrides are also written to ``data/reports`` for DVC. Killed anywhere and run again, it starts anew; the
+    champion stays the one it was until the new one is whole.
+
+    Parameters
+    ----------
+    repo, params : FeatureRepo, TrainParams
+        What to learn, and how.
+    promote : bool
+        Whether the gate may promote.
+    overrides : Overrides, optional
+        What this run does differently; it is recorded, and leaves DVC's reports alone.
+    job : str, optional
+        The job that asks. Asked again after a kill, what it had registered is taken up rather than made twice.
+    settings : Settings, optional
+        Where MLflow and the ledger are; by default this process's settings.
+
+    Raises
+    ------
+    NoData
+        When there is no training set, or too few rows in it.
+    ConfigError
+        When problem.yaml or params.yaml names a column, candidate or parameter that is not there.
+    InvalidRequest
+        When the overrides do not fit together.
+    ServiceUnavailable, DatabaseUnavailable
+        When MLflow or the ledger's database does not answer.
+    """
+    settings, overrides = settings or get_settings(), overrides or Overrides()
+    params, candidates = overrides.apply(params, repo.problem.candidates)
+    rows, manifest = read_dataset(repo)
+    registry = Registry(repo, settings)
+    promotions = Promotions(registry, database(repo, settings), settings.promotion_approvals)
+    promotions.settle()
+    tags = {
+        "data_version": manifest["data_version"],
+        "feature_service": manifest["feature_service"],
+        "registry_version": manifest["registry_version"],
+        "snapshot": manifest["sha256"],
+        **overrides.tags(),
+    }
+    with (
+        progress("Training", total=len(candidates) + 3) as advance,
+        tempfile.TemporaryDirectory() as temporary,
+    ):
+        data = prepare(repo.problem, rows, manifest["spine_columns"], params, overrides.since, overrides.until)
+        for name in candidates:
+            make(name, data.features, params)  # a wrong name or parameter is told now, not after minutes of training
+        advance(note="prepared")
+        run = _Run(repo, registry, promotions, params, candidates, tags, data, Path(temporary))
+        done = registry.done_by_job(job) if job else None
+        if done:
+            outcome = _take_up(run, *done, promote=promote)
+        else:
+            tags = tags | ({JOB_TAG: job} if job else {})
+            outcome = _run(run, tags, manifest["raw_until"], advance, promote=promote)
+        if overrides.plain:
+            reports.publish(repo, run.folder)
+        advance(note="done")
+    return outcome
+
+
+def _run(run: _Run, tags: dict[str, str], raw_until: str, advance: Any, *, promote: bool) -> Outcome:
+    registry, data = run.registry, run.data
+    with registry.start_run("train", tags) as parent:
+        fitted = {}
+        for name in run.candidates:
+            advance(0, note=name)
+            fitted[name] = _try_candidate(run, name, lambda note: advance(0, note=note))
+            advance(note=name)
+        name = _choose(run.problem, fitted)
+        model, validation = fitted[name]
+        model.metadata |= {
+            **run.tags,
+            "run_id": parent.info.run_id,
+            "trained_until": raw_until,
+            "test_from": data.parts.test_from.isoformat(),
+        }
+        report, test = reports.judge_on_test(run.problem, name, model, data, validation)
+        reports.write_report(run.folder, report, data, test, model.threshold)
+        settings = {f"{name}.{key}": value for key, value in getattr(run.params, name).items()}
+        registry.log({"candidate": name, "seed": run.params.seed, **settings}, report["test"])
+        registry.log_folder(run.folder, REPORTS)
+        advance(note="registering")
+        version = registry.register(model, _example(data, model), run.tags)
+        return _judged(run, version, model, report, promote=promote)
+
+
+def _take_up(run: _Run, run_id: str, version: str, *, promote: bool) -> Outcome:
+    """Finish what the same job had begun before it was killed: the model is there, the gate may not have spoken."""
+    with tempfile.TemporaryDirectory() as fetched:
+        shutil.copytree(run.registry.reports_of(run_id, Path(fetched)), run.folder, dirs_exist_ok=True)
+    report = read_json(run.folder / reports.REPORT)
+    with run.registry.resume_run(run_id):
+        if run.registry.version_of(CHAMPION) != version:
+            run.registry.challenge(version, run.tags)
+        return _judged(run, version, run.registry.load(version), report, promote=promote)
+
+
+def _judged(run: _Run, version: str, model: PredictionModel, report: dict[str, Any], *, promote: bool) -> Outcome:
+    """Let the gate speak, unless it has, and promote what passes: unless the champion has changed in the meantime."""
+    kept = run.folder / reports.GATE
+    if kept.is_file():
+        said = read_json(kept)
+        verdict, against = Verdict(said["passed"], said["reasons"]), said["against"]
+    else:
+        verdict, against = _gate(run, model)
+        write_json(kept, {**verdict.as_dict(), "against": against})
+        run.registry.log_file(kept, REPORTS)
+    outcome = Outcome(version, report["candidate"], report["test"], verdict)
+    if run.registry.version_of(CHAMPION) == version:
+        outcome.promoted = True
+    elif promote and verdict.passed:
+        try:
+            row = run.promotions.propose(version, verdict.reasons, actor=GATE, expected=against)
+        except Conflict as error:
+            verdict.add(False, f"not promoted: {error.message}")
+        else:
+            outcome.promoted = row.status == "active"
+            if not outcome.promoted:
+                verdict.reasons.append("waits: a person must approve it")
+    return outcome
+
+
+def fit_candidate(
+    problem: Problem, name: str, data: Prepared, params: TrainParams, say: Say | None = None
+) -> PredictionModel:
+    """Fit one candidate on the train part and calibrate it on the validation part; ``say`` hears of each round."""
+    train, validation = data.part(data.parts.train), data.part(data.parts.validation)
+    estimator = fit(make(name, data.features, params), train, validation, say and (lambda note: say(f"{name}: {note}")))
+    held, y = validation
     return PredictionModel(
         features=data.features,
         estimator=estimator,
@@ -81,66 +231,13 @@ def fit_candidate(problem: Problem, name: str, data: Prepared, params: TrainPara
     )
 
 
-def train(repo: FeatureRepo, params: TrainParams, *, promote: bool = True) -> Outcome:
-    """Train on the snapshot, register the best candidate as challenger, and promote it if the gate says so.
-
-    Everything is logged to MLflow: a run a candidate under one parent, with lineage tags. Metrics and plots are
-    also written to ``data/reports`` for DVC. Killed anywhere and run again, it starts anew; the champion
-    stays the one it was until the new one is whole.
-
-    Raises
-    ------
-    NoData
-        When there is no training set, or too few rows in it.
-    ConfigError
-        When problem.yaml or params.yaml names a column, candidate or parameter that is not there.
-    """
-    problem = repo.problem
-    rows, manifest = read_dataset(repo)
-    registry = Registry(repo)
-    registry.sync_champion()
-    tags = {
-        "data_version": manifest["data_version"],
-        "feature_service": manifest["feature_service"],
-        "registry_version": manifest["registry_version"],
-        "snapshot": manifest["sha256"],
-    }
-    with progress("Training", total=len(problem.candidates) + 3) as advance:
-        data = prepare(problem, rows, manifest["spine_columns"], params)
-        for name in problem.candidates:
-            make(name, data.features, params)  # a wrong name or parameter is told now, not after minutes of training
-        advance(note="prepared")
-        with registry.start_run("train", tags) as parent, tempfile.TemporaryDirectory() as temporary:
-            fitted = {}
-            for name in problem.candidates:
-                advance(0, note=name)
-                fitted[name] = _try_candidate(registry, problem, name, data, params, tags)
-                advance(note=name)
-            name = _choose(problem, fitted)
-            model, validation = fitted[name]
-            model.metadata |= {**tags, "run_id": parent.info.run_id, "trained_until": manifest["raw_until"]}
-            report, test = _judge_on_test(problem, name, model, data, validation)
-            _reports(repo, Path(temporary), report, data, test, model.threshold)
-            registry.log({"candidate": name, "seed": params.seed}, report["test"])
-            registry.log_folder(Path(temporary), "reports")
-            advance(note="registering")
-            version = registry.register(model, _example(data, model), tags)
-            verdict = _gate(repo, registry, data, model, test, params.seed)
-            registry.log_folder(_kept(Path(temporary), "gate.json", verdict.as_dict()), "reports")
-            if promote and verdict.passed:
-                registry.promote(version, verdict.reasons)
-            advance(note="done")
-    return Outcome(version, name, report["test"], verdict)
-
-
-def _try_candidate(
-    registry: Registry, problem: Problem, name: str, data: Prepared, params: TrainParams, tags: dict[str, str]
-) -> tuple[PredictionModel, dict[str, float]]:
-    with registry.start_run(name, tags, nested=True):
-        model = fit_candidate(problem, name, data, params)
-        matrix, y = data.part(data.parts.validation)
+def _try_candidate(run: _Run, name: str, say: Say) -> tuple[PredictionModel, dict[str, float]]:
+    with run.registry.start_run(name, run.tags, nested=True):
+        model = fit_candidate(run.problem, name, run.data, run.params, say)
+        matrix, y = run.data.part(run.data.parts.validation)
         metrics = scores(y, model.score(matrix), model.threshold)
-        registry.log({"candidate": name, **getattr(params, name)}, {f"validation_{k}": v for k, v in metrics.items()})
+        logged = {f"validation_{k}": v for k, v in metrics.items()}
+        run.registry.log({"candidate": name, **getattr(run.params, name)}, logged)
     return model, metrics
 
 
@@ -150,56 +247,6 @@ def _choose(problem: Problem, fitted: dict[str, tuple[PredictionModel, dict[str,
     return max(fitted, key=lambda name: better(metric, fitted[name][1][metric], 0.0))
 
 
-def _judge_on_test(
-    problem: Problem, name: str, model: PredictionModel, data: Prepared, validation: dict[str, float]
-) -> tuple[dict[str, Any], np.ndarray]:
-    matrix, y = data.part(data.parts.test)
-    probability = model.score(matrix)
-    chosen = data.rows.take(pa.array(data.parts.test))
-    return {
-        "candidate": name,
-        "test": scores(y, probability, model.threshold),
-        "validation": validation,
-        "rows": {p: len(getattr(data.parts, p)) for p in ("train", "validation", "test")},
-        "test_from": data.parts.test_from.isoformat(),
-        "slices": by_slice(as_columns(chosen, problem.slices), y, probability, model.threshold),
-        "calibration": calibration(y, probability),
-        "importance": _importance(model, matrix, y),
-    }, probability
-
-
-def _importance(model: PredictionModel, matrix: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
-    """Return how much AUC falls when one input is shuffled, on at most 5,000 test rows."""
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(0)
-    rows = rng.choice(len(y), min(len(y), 5000), replace=False)
-    x, labels = matrix[rows], y[rows]
-    if len(np.unique(labels)) < 2:
-        return []
-    whole = roc_auc_score(labels, model.score(x))
-    out = []
-    for i, feature in enumerate(model.features):
-        shuffled = x.copy()
-        shuffled[:, i] = rng.permutation(shuffled[:, i])
-        out.append({"feature": feature.name, "importance": float(whole - roc_auc_score(labels, model.score(shuffled)))})
-    return sorted(out, key=lambda item: -item["importance"])
-
-
-def _reports(
-    repo: FeatureRepo, folder: Path, report: dict[str, Any], data: Prepared, test: np.ndarray, threshold: float
-) -> None:
-    from training.plots import draw
-
-    draw(folder / "plots", data.y[data.parts.test], test, threshold, report)
-    metrics = {k: report[k] for k in ("candidate", "test", "validation", "rows", "test_from")}
-    write_json(folder / "metrics.json", metrics)
-    write_json(folder / "report.json", report)
-    write_json(repo.layout.reports / "metrics.json", metrics)
-    with atomic_dir(repo.layout.reports / "plots") as plots:
-        shutil.copytree(folder / "plots", plots, dirs_exist_ok=True)
-
-
 def _example(data: Prepared, model: PredictionModel) -> Any:
     names = [f.name for f in model.features]
     frame = data.rows.select(names).take(pa.array(data.parts.test[:5])).to_pandas()
@@ -207,17 +254,17 @@ def _example(data: Prepared, model: PredictionModel) -> Any:
     return frame.astype({f.name: "float64" for f in model.features if f.kind == "numeric"})
 
 
-def _gate(
-    repo: FeatureRepo, registry: Registry, data: Prepared, model: PredictionModel, test: np.ndarray, seed: int
-) -> Verdict:
-    """Judge the challenger against the champion, both scored on the same test rows."""
-    old, why = _score_champion(registry, data)
-    return judge(repo.problem.gate, data.y[data.parts.test], test, old, model.threshold, seed, unopposed=why)
+def _gate(run: _Run, model: PredictionModel) -> tuple[Verdict, str | None]:
+    """Judge the challenger against the champion, both scored on the same test rows; return which that was."""
+    matrix, y = run.data.part(run.data.parts.test)
+    against = run.registry.version_of(CHAMPION)
+    old, why = _score_champion(run.registry, run.data, against)
+    gate = run.problem.gate
+    return judge(gate, y, model.score(matrix), old, model.threshold, run.params.seed, unopposed=why), against
 
 
-def _score_champion(registry: Registry, data: Prepared) -> tuple[np.ndarray | None, str]:
+def _score_champion(registry: Registry, data: Prepared, version: str | None) -> tuple[np.ndarray | None, str]:
     """Return the champion's probabilities for the test rows; or None, and why there are none."""
-    version = registry.version_of(CHAMPION)
     if version is None:
         return None, "there is no champion to beat"
     try:
@@ -228,9 +275,3 @@ def _score_champion(registry: Registry, data: Prepared) -> tuple[np.ndarray | No
     if missing := [name for name in names if name not in data.rows.column_names]:
         return None, f"the champion, version {version}, needs {', '.join(missing)}, which the data no longer has"
     return champion.predict_proba(as_columns(data.rows.take(pa.array(data.parts.test)), names)), ""
-
-
-def _kept(folder: Path, name: str, content: dict[str, Any]) -> Path:
-    target = folder / "gate"
-    write_json(target / name, content)
-    return target

@@ -13,7 +13,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from core.settings import get_settings
-from tests.training.loans import QUICK, Loans
+from tests.training.loans import OTHER, QUICK, Loans
 
 if TYPE_CHECKING:
     from training.train import Outcome
@@ -74,4 +74,25 @@ def loans(ready: Path, tmp_path: Path) -> Loans:
     """Give a copy of the prepared loans repo."""
     folder = tmp_path / "loans"
     shutil.copytree(ready, folder)
+    return Loans(folder)
+
+
+@pytest.fixture(scope="session")
+def contested(with_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a repo whose champion is version 1 and whose challengers 2 and 3 were not promoted; nobody writes to it."""
+    from training.train import train
+
+    folder = tmp_path_factory.mktemp("contested") / "loans"
+    shutil.copytree(with_dataset, folder)
+    for params, promote in ((QUICK, True), (OTHER, False), (QUICK, False)):
+        train(Loans(folder).repo, params, promote=promote)
+    return folder
+
+
+@pytest.fixture
+def rivals(contested: Path, tmp_path: Path) -> Loans:
+    """Give a copy of the repo with a champion and two challengers."""
+    folder = tmp_path / "loans"
+    shutil.copytree(contested, folder)
+    # MLflow's artifacts are found by absolute path: what is not in the local copies comes from the original.
     return Loans(folder)

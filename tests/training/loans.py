@@ -11,10 +11,15 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from core.database import database
 from core.files import read_json
 from core.model import PredictionModel
+from core.registry import pointed_version
 from core.repo import FeatureRepo
+from core.settings import get_settings
 from training.params import TrainParams
+from training.promotion import Promotions
+from training.registry import Registry
 
 QUICK = TrainParams(hist_gradient_boosting={"max_iter": 30, "min_samples_leaf": 20})
 OTHER = TrainParams(hist_gradient_boosting={"max_iter": 3, "min_samples_leaf": 20}, logistic={"C": 0.001})
@@ -78,6 +83,10 @@ class Loans:
         assert name is not None
         return PredictionModel.load(self.repo.layout.models / name["version"])
 
+    def challenger(self) -> str | None:
+        """Return the version that ``challenger.json`` names; None where there is none."""
+        return pointed_version(self.repo.layout, "challenger")
+
     def test_rows(self) -> tuple[dict[str, list[Any]], np.ndarray]:
         """Return columns and labels of the newest rows, by the split's own rule."""
         from training.dataset import read_dataset
@@ -117,3 +126,8 @@ class Loans:
                 }
             )
         return pd.DataFrame(out).sort_values(["loan_id", "event_timestamp"], ignore_index=True)
+
+
+def promotions(loans: Loans, approvals: int = 1) -> Promotions:
+    """Open the promotions of a repo anew, as another process would."""
+    return Promotions(Registry(loans.repo), database(loans.repo, get_settings()), approvals)

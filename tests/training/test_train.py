@@ -72,6 +72,7 @@ def test_again_on_the_same_data_it_is_the_same_model_and_no_new_champion(trainab
     assert second.metrics == first.metrics
     assert (second.version, second.verdict.passed) == ("2", False)
     assert trainable.pointer() == {"name": "loans", "version": "1"}
+    assert trainable.challenger() == "2"
     registry = Registry(trainable.repo)
     assert (registry.version_of(CHAMPION), registry.version_of(CHALLENGER)) == ("1", "2")
     columns, _ = trainable.test_rows()

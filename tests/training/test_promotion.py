@@ -1,0 +1,209 @@
+"""Promotion, rollback and approval: what the ledger says, what serves, and that the two agree after a kill."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from core.errors import Conflict, Forbidden, NoData, NotFound
+from core.registry import roles_lock
+from tests.training.loans import QUICK, Loans, promotions
+from training.ledger import as_dict
+from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from training.train import train
+
+
+def told(loans: Loans) -> list[tuple[object, ...]]:
+    """Return the ledger, oldest first: action, version, previous, status."""
+    rows = [as_dict(row) for row in reversed(promotions(loans).ledger.history())]
+    return [(r["action"], r["version"], r["previous_version"], r["status"]) for r in rows]
+
+
+def test_the_gates_own_promotion_is_in_the_ledger_with_its_reasons(rivals):
+    (row,) = map(as_dict, promotions(rivals).ledger.history())
+    assert (row["requested_by"], row["approved_by"], row["status"]) == ("gate", None, "active")
+    assert any("no champion" in reason for reason in row["reasons"])
+    assert row["ended_at"] is None
+    assert rivals.challenger() == "3"
+
+
+def test_promotion_by_hand_and_back(rivals):
+    with pytest.raises(NoData) as caught:
+        promotions(rivals).rollback(["worse"], actor="ann")
+    assert caught.value.hint
+    promotions(rivals).promote("3", ["looks good"], actor="ann")
+    registry = Registry(rivals.repo)
+    assert registry.aliases() == {CHAMPION: "3", PREVIOUS: "1"}
+    assert rivals.served().version == "3"
+    assert rivals.challenger() is None
+    assert registry.client.get_model_version("loans", "3").tags["promotion"] == "looks good"
+    promotions(rivals).rollback(["worse"], actor="bob")
+    assert registry.aliases() == {CHAMPION: "1", PREVIOUS: "3"}
+    assert rivals.served().version == "1"
+    assert told(rivals) == [
+        ("promote", "1", None, "ended"),
+        ("promote", "3", "1", "ended"),
+        ("rollback", "1", "3", "active"),
+    ]
+    rows = [as_dict(row) for row in reversed(promotions(rivals).ledger.history())]
+    assert [row["requested_by"] for row in rows] == ["gate", "ann", "bob"]
+    assert all(str(row["ended_at"]) >= str(row["created_at"]) for row in rows[:2])
+
+
+def test_promoting_the_champion_again_changes_nothing(rivals):
+    promotions(rivals).promote("3", ["looks good"], actor="ann")
+    again = promotions(rivals).promote("3", ["looks good"], actor="ann")
+    assert (again.version, again.status) == ("3", "active")
+    assert len(told(rivals)) == 2
+
+
+def test_another_challenger_stays_when_one_is_promoted(rivals):
+    promotions(rivals).promote("2", ["by hand"], actor="ann")
+    assert (rivals.served().version, rivals.challenger()) == ("2", "3")
+
+
+def test_what_was_compared_with_another_champion_is_not_promoted(rivals):
+    promotions(rivals).promote("2", ["by hand"], actor="ann")
+    with pytest.raises(Conflict, match="version 2 by now, not 1"):
+        promotions(rivals).promote("3", ["better"], actor="gate", expected="1")
+    assert rivals.served().version == "2"
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(rivals):
+    both, answers = threading.Barrier(2), []
+    mine = {version: promotions(rivals) for version in ("2", "3")}
+    # Whoever wins waits here in the middle of its promotion, until the other has its answer.
+    held = roles_lock(rivals.repo.layout)
+    held.__enter__()
+
+    def ask(version: str) -> None:
+        both.wait()
+        try:
+            mine[version].promote(version, ["race"], actor=version)
+            answers.append(version)
+        except Conflict as error:
+            answers.append(error)
+            held.__exit__(None, None, None)
+
+    threads = [threading.Thread(target=ask, args=(version,)) for version in mine]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    loser, winner = answers
+    assert isinstance(loser, Conflict)
+    assert rivals.served().version == winner
+    assert told(rivals) == [("promote", "1", None, "ended"), ("promote", winner, "1", "active")]
+
+
+def test_a_second_person_must_agree_where_two_are_asked_for(rivals):
+    asked = promotions(rivals, 2).propose("3", ["looks good"], actor="ann")
+    assert (asked.action, asked.status) == ("request", "pending")
+    assert rivals.served().version == "1"
+    assert promotions(rivals, 2).propose("3", ["again"], actor="ann").id == asked.id
+    with pytest.raises(Conflict, match="Approve it instead"):
+        promotions(rivals, 2).propose("3", ["me too"], actor="bob")
+    with pytest.raises(Forbidden):
+        promotions(rivals, 2).approve("3", actor="ann")
+    with pytest.raises(NotFound):
+        promotions(rivals, 2).approve("2", actor="bob")
+    assert rivals.served().version == "1"
+    done = promotions(rivals, 2).approve("3", actor="bob")
+    assert (done.requested_by, done.approved_by, done.reasons) == ("ann", "bob", ["looks good"])
+    assert rivals.served().version == "3"
+    assert told(rivals)[1:] == [("request", "3", "1", "ended"), ("promote", "3", "1", "active")]
+    with pytest.raises(NotFound):
+        promotions(rivals, 2).approve("3", actor="bob")
+
+
+def test_a_request_ends_when_another_version_is_promoted(rivals):
+    promotions(rivals, 2).propose("3", ["looks good"], actor="ann")
+    promotions(rivals).promote("2", ["urgent"], actor="cli:root")
+    assert told(rivals)[1:] == [("request", "3", "1", "refused"), ("promote", "2", "1", "active")]
+    with pytest.raises(NotFound):
+        promotions(rivals, 2).approve("3", actor="bob")
+
+
+def test_the_gate_needs_a_person_too_where_two_are_asked_for(trainable, monkeypatch):
+    from core.settings import Settings
+
+    settings = Settings(promotion_approvals=2)
+    outcome = train(trainable.repo, QUICK, settings=settings)
+    assert (outcome.verdict.passed, outcome.promoted) == (True, False)
+    assert trainable.pointer() is None
+    promotions(trainable, 2).approve(outcome.version, actor="ann")
+    assert trainable.served().version == outcome.version
+
+
+def test_an_alias_that_was_moved_by_other_means_is_noted_and_followed(rivals):
+    registry = Registry(rivals.repo)
+    registry.client.set_registered_model_alias("loans", CHAMPION, "2")
+    promotions(rivals).settle()
+    assert told(rivals) == [("promote", "1", None, "ended"), ("promote", "2", "1", "active")]
+    assert promotions(rivals).ledger.history(1)[0].requested_by == "mlflow"
+    assert rivals.served().version == "2"
+
+
+def _dies_at(folder: Path, die_at: int) -> None:
+    """Promote version 3, killed before the ``die_at``-th change of alias, table or pointer."""
+    import sqlalchemy
+
+    loans = Loans(folder)
+    mine = promotions(loans)
+    mine.settle()
+    moves, replace = 0, Path.replace
+
+    def count(*_: object) -> None:
+        nonlocal moves
+        moves += 1
+        if moves == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(self: Path, target: Path) -> Path:
+        count()
+        return replace(self, target)
+
+    Path.replace = counted  # type: ignore[method-assign]
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", count)
+    mine.promote("3", ["looks good"], actor="ann")
+
+
+@pytest.mark.slow
+def test_killed_anywhere_ledger_aliases_and_pointer_agree_after_the_next_call(contested, tmp_path):
+    import shutil
+
+    spawn = multiprocessing.get_context("spawn")
+    kills, ends = 0, set()
+    while True:
+        folder = tmp_path / f"killed-{kills}"
+        shutil.copytree(contested, folder)
+        child = spawn.Process(target=_dies_at, args=(folder, kills + 1))
+        child.start()
+        child.join()
+        loans = Loans(folder)
+        promotions(loans).settle()
+        champion = Registry(loans.repo).version_of(CHAMPION)
+        row = promotions(loans).ledger.active()
+        assert row is not None
+        assert champion == row.version == loans.served().version
+        assert promotions(loans).ledger.intentions() == []
+        assert Registry(loans.repo).version_of(PREVIOUS) == ("1" if champion == "3" else None)
+        assert loans.challenger() == (None if champion == "3" else "3")
+        ends.add(champion)
+        if child.exitcode == 0:
+            break
+        assert child.exitcode == -signal.SIGKILL
+        promotions(loans).promote("3", ["looks good"], actor="ann")
+        assert loans.served().version == "3"
+        kills += 1
+    assert kills >= 5
+    assert ends == {"1", "3"}
+
+
+def test_a_candidate_that_fails_the_gate_challenges(rivals):
+    assert Registry(rivals.repo).aliases() == {CHAMPION: "1", CHALLENGER: "3"}

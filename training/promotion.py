@@ -1,0 +1,210 @@
+"""Who may become champion: promotion, rollback and a second person's approval, each written down before it is done.
+
+The ledger row comes first, the aliases in the registry next, the pointer that serving follows last. Killed in between,
+:meth:`Promotions.settle`, which every call begins with, finishes what had taken effect and refuses what had not; and
+an alias that was moved by other means (in MLflow's own pages, say) is noted as found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from core.errors import Conflict, Forbidden, NoData, NotFound
+from core.files import locked
+from training.ledger import Ledger
+from training.registry import CHAMPION, PREVIOUS, Registry
+
+if TYPE_CHECKING:
+    from core.database import Database
+    from core.tables import Promotion
+
+GATE = "gate"
+
+
+class Promotions:
+    """Moves the champion's role, one move at a time.
+
+    Parameters
+    ----------
+    registry : Registry
+        Whose roles are moved.
+    database : Database
+        Holds the ledger.
+    approvals : int
+        People who must agree to what :meth:`propose` is asked; 1 or 2.
+    """
+
+    def __init__(self, registry: Registry, database: Database, approvals: int = 1) -> None:
+        self.registry = registry
+        self.ledger = Ledger(database, registry.name)
+        self._approvals = approvals
+
+    def propose(self, version: str, reasons: Sequence[str], *, actor: str, expected: str | None = "") -> Promotion:
+        """Promote a version, or write a request for it where a second person has to agree.
+
+        Parameters
+        ----------
+        version : str
+            A registered version.
+        reasons : sequence of str
+            Why; kept.
+        actor : str
+            Who wants it.
+        expected : str or None
+            The champion that the version was compared with (None: there was none); by default any.
+
+        Returns
+        -------
+        dict
+            The ledger's row: ``active`` when it is the champion now, a pending ``request`` when it waits.
+
+        Raises
+        ------
+        NotFound
+            When there is no such version.
+        Conflict
+            When another move is under way, the champion is not the expected one, or somebody has asked already.
+        """
+        if self._approvals == 1:
+            return self.promote(version, reasons, actor=actor, expected=expected)
+        with self._one_at_a_time():
+            self._settle()
+            champion = self._champion(expected)
+            if version == champion:
+                raise Conflict(f"Version {version} is the champion already.", hint="There is nothing to ask for.")
+            self.registry.load(version)
+            if found := self.ledger.request(version):
+                if found.requested_by == actor:
+                    return found
+                raise Conflict(
+                    f"{found.requested_by} has asked for version {version} already.", hint="Approve it instead."
+                )
+            return self.ledger.add("request", version, champion, requested_by=actor, reasons=reasons)
+
+    def approve(self, version: str, *, actor: str) -> Promotion:
+        """Agree to another person's request, which is carried out at once.
+
+        Raises
+        ------
+        NotFound
+            When nobody asked for this version, or another one was promoted since.
+        Forbidden
+            When the request is the actor's own.
+        Conflict
+            When another move is under way.
+        """
+        with self._one_at_a_time():
+            self._settle()
+            request = self.ledger.request(version)
+            if request is None:
+                raise NotFound(
+                    f"There is no open request for version {version[:20]!r}.",
+                    hint="Ask for it first. A request ends when any version is promoted.",
+                )
+            if request.requested_by == actor:
+                raise Forbidden("Your own request needs another person's approval.", hint="Ask somebody else.")
+            return self._move("promote", version, request.reasons, actor=request.requested_by, approved_by=actor)
+
+    def promote(self, version: str, reasons: Sequence[str], *, actor: str, expected: str | None = "") -> Promotion:
+        """Make a version the champion; the champion before it becomes ``previous``. See :meth:`propose`."""
+        with self._one_at_a_time():
+            self._settle()
+            if version == self._champion(expected):
+                self.registry.load(version)
+                self.registry.follow()  # a repeated call, or a lost local copy
+                return self._active()
+            return self._move("promote", version, reasons, actor=actor)
+
+    def rollback(self, reasons: Sequence[str], *, actor: str) -> Promotion:
+        """Make ``previous`` the champion again, at once: no second person is asked.
+
+        Raises
+        ------
+        NoData
+            When there is no previous champion.
+        Conflict
+            When another move is under way.
+        """
+        with self._one_at_a_time():
+            self._settle()
+            version = self.registry.version_of(PREVIOUS)
+            if version is None:
+                raise NoData("There is no previous champion to go back to.", hint="Promote a version instead.")
+            return self._move("rollback", version, reasons, actor=actor)
+
+    def settle(self) -> None:
+        """Bring ledger, aliases and this machine's pointers together, whatever was killed before.
+
+        Raises
+        ------
+        Conflict
+            When a move is under way just now.
+        """
+        with self._one_at_a_time():
+            self._settle()
+
+    def _settle(self) -> None:
+        champion = self.registry.version_of(CHAMPION)
+        for row in self.ledger.intentions():
+            if row.version == champion:
+                self.registry.crown(champion, row.previous_version, "; ".join(row.reasons))
+                self.ledger.activate(row)
+            else:
+                self.ledger.close(row, "refused", "interrupted before it took effect")
+        active = self.ledger.active()
+        noted = active.version if active else None
+        if champion is not None and champion != noted:
+            why = ["found as champion: the alias was moved by other means"]
+            self.ledger.activate(self.ledger.add("promote", champion, noted, requested_by="mlflow", reasons=why))
+        elif champion is None and active is not None:
+            self.ledger.close(active, "ended", "the registry has no champion any more")
+        self.registry.follow()
+
+    def _champion(self, expected: str | None) -> str | None:
+        champion = self.registry.version_of(CHAMPION)
+        if expected not in ("", champion):
+            raise Conflict(
+                f"The champion is version {champion or 'none'} by now, not {expected or 'none'}.",
+                hint="Compare with that one, then decide again.",
+            )
+        return champion
+
+    def _move(
+        self, action: str, version: str, reasons: Sequence[str], *, actor: str, approved_by: str | None = None
+    ) -> Promotion:
+        self.registry.load(version)  # a local copy that opens, before anything points to it
+        champion = self.registry.version_of(CHAMPION)
+        row = self.ledger.add(action, version, champion, requested_by=actor, reasons=reasons, approved_by=approved_by)
+        self.registry.crown(version, champion, "; ".join(reasons))
+        return self.ledger.activate(row)
+
+    def _active(self) -> Promotion:
+        row = self.ledger.active()
+        if row is None:  # settled a moment ago: the table was changed under our feet
+            raise Conflict("The ledger has lost the champion's row.", hint="Ask again.")
+        return row
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Hold the only right to move roles: on this machine by a file, on Postgres across machines.
+
+        Both let go when their holder dies.
+        """
+        busy = Conflict("Another promotion or rollback is under way.", hint="See what it did, then ask again.")
+        engine = self.ledger.database.engine
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.registry.repo.layout.models / ".promotion.lock", wait=False))
+            except BlockingIOError as error:
+                raise busy from error
+            if engine.dialect.name == "postgresql":
+                connection = held.enter_context(engine.connect())  # the lock goes with its transaction
+                key = int.from_bytes(hashlib.sha256(self.registry.name.encode()).digest()[:8], signed=True)
+                if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}).scalar():
+                    raise busy
+            yield
