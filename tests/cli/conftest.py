@@ -57,7 +57,8 @@ class Shell:
 
 
 def shell_for(repo: Path) -> Shell:
-    ports = {"PUNCTUAL_REDIS": f"127.0.0.1:{free_port()}", "PUNCTUAL_PORT": str(free_port())}
+    ports = {"PUNCTUAL_REDIS": f"127.0.0.1:{free_port()}"}
+    ports |= {name: str(free_port()) for name in ("PUNCTUAL_PORT", "PUNCTUAL_DATA_PORT", "PUNCTUAL_TRAINING_PORT")}
     return Shell(repo, os.environ | ports | {"PUNCTUAL_FEATURE_REPO": str(repo), "COLUMNS": "200"})
 
 

@@ -1,0 +1,98 @@
+"""The three services as processes, brought up by the command on a feature repo that is not the reference one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from core.repo import FeatureRepo
+from core.settings import Settings
+from tests.cli.conftest import ROOT, Shell, shell_for
+from tests.core.keys import Keyring, keyring
+
+SERVICES = {"prediction": "PUNCTUAL_PORT", "data": "PUNCTUAL_DATA_PORT", "training": "PUNCTUAL_TRAINING_PORT"}
+_READY_SECONDS = 240
+
+
+@dataclass
+class Machine:
+    """A machine on which `punctual up` runs.
+
+    Attributes
+    ----------
+    shell : Shell
+        Its settings.
+    keys : Keyring
+        A key a scope.
+    """
+
+    shell: Shell
+    keys: Keyring
+    process: subprocess.Popen[str]
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.shell.environment[SERVICES[service]]}"
+
+    def call(self, service: str, method: str, path: str, key: str | None = "admin", **options: Any) -> httpx.Response:
+        """Call a service with the key of a scope, or with none."""
+        headers = dict(options.pop("headers", {}))
+        if key is not None:
+            headers.setdefault("authorization", f"Bearer {self.keys.by_scope.get(key, key)}")
+        return httpx.request(method, self.url(service) + path, headers=headers, timeout=30, **options)
+
+    @cached_property
+    def documents(self) -> dict[str, Any]:
+        """The OpenAPI document of each service."""
+        return {name: self.call(name, "GET", "/openapi.json", None).json() for name in SERVICES}
+
+    def operations(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+        """Give service, method, path and description of every operation there is."""
+        for service, document in self.documents.items():
+            for path, methods in document["paths"].items():
+                for method, operation in methods.items():
+                    yield service, method.upper(), path, operation
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    repo = tmp_path_factory.mktemp("services") / "loans"
+    shutil.copytree(ROOT / "tests/repos/loans", repo, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    shell = shell_for(repo)
+    log = Path(f"{repo}.log")
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            shell.command("up"), cwd=ROOT, env=shell.environment, stdout=file, stderr=subprocess.STDOUT, text=True
+        )
+    try:
+        deadline = time.monotonic() + _READY_SECONDS
+        waiting = list(SERVICES.values())
+        while waiting:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{shell.environment[waiting[0]]}/health", timeout=5)
+                if answer.status_code == httpx.codes.OK:
+                    waiting.pop(0)
+                    continue
+            except httpx.TransportError:
+                pass  # not listening yet; the deadline bounds the wait
+            time.sleep(0.2)
+        yield Machine(shell, keyring(FeatureRepo.load(repo), Settings()), process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(90)
+
+
+def as_json(answer: httpx.Response) -> Any:
+    return json.loads(answer.text)
