@@ -7,11 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
 
 from cli import context
-from core.errors import InvalidRequest, PunctualError, Unavailable
+from core.errors import InvalidRequest
 from core.progress import console
 
 if TYPE_CHECKING:
@@ -117,8 +116,11 @@ def predict(
 
     Example: `punctual predict 20131001-UA1545-EWR`
     """
+    from core.client import PredictionClient
+
     asked = _entities(ids, entities)
-    answer = _call("POST", "/predict", json={"entities": asked})
+    client = PredictionClient.local(context.settings(), context.repo().layout)
+    answer = client.http.call("POST", "/predict", json={"entities": asked}).json()
     typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
@@ -153,18 +155,3 @@ def _entities(ids: list[str] | None, text: str | None) -> list[Any]:
             raise InvalidRequest(f"{entity.join_key} is a whole number, not {wrong[0]!r}.")
         return [{entity.join_key: int(i)} for i in ids or []]
     return [{entity.join_key: i} for i in ids or []]
-
-
-def _call(method: str, path: str, **options: Any) -> Any:
-    settings = context.settings()
-    url = f"http://{settings.host}:{settings.port}{path}"
-    try:
-        answer = httpx.request(method, url, timeout=30, **options)
-    except httpx.TransportError as error:
-        raise Unavailable(
-            f"No prediction service answers at {url}: {error}.", hint="Start it: punctual up (or: punctual serve)"
-        ) from error
-    if answer.status_code != httpx.codes.OK:
-        problem = answer.json()
-        raise PunctualError(f"{problem.get('title', 'Error')} ({answer.status_code}): {problem.get('detail', '')}")
-    return answer.json()
