@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import httpx
 from rich.table import Table
 
 from cli import context
+from cli.services import PORTS
+from core.client import service_url
 from core.errors import CheckFailed, PunctualError, StoreUnavailable
 from core.progress import console
 from core.repo import FeatureRepo
@@ -27,7 +29,8 @@ def doctor() -> None:
         "registry": _registry,
         "online store": _online,
         "champion": _champion,
-        "prediction service": _service,
+        "accounts": _accounts,
+        **{f"{name} service": partial(_service, name) for name in PORTS},
     }
     table = Table("what", "state", "", show_header=False, box=None)
     bad = 0
@@ -118,13 +121,21 @@ def _champion(repo: FeatureRepo) -> Finding:
     return "ok", f"version {model.version}, {model.metadata.get('candidate', 'model')}, {len(model.features)} inputs"
 
 
-def _service(repo: FeatureRepo) -> Finding:
+def _accounts(repo: FeatureRepo) -> Finding:
+    accounts = context.accounts(context.settings(), repo)
+    keys = [key for key in accounts.keys.all() if key["revoked_at"] is None]
+    if not accounts.users.count():
+        return "note", "nobody can log in yet. The first `punctual up` or `punctual serve` makes an administrator"
+    return "ok", f"{accounts.users.count()} users, {len(keys)} keys"
+
+
+def _service(name: str, _: FeatureRepo) -> Finding:
     settings = context.settings()
-    url = f"http://{settings.host}:{settings.port}/health"
+    url = f"{service_url(settings, name)}/health"
     try:
-        answer: Any = httpx.get(url, timeout=5)
+        answer = httpx.get(url, timeout=5, verify=str(settings.tls_cert) if settings.tls_cert else True)
     except httpx.TransportError:
-        return "note", f"nothing answers at {url}. `punctual up` or `punctual serve` starts it"
+        return "note", f"nothing answers at {url}. `punctual up` or `punctual serve {name}` starts it"
     if answer.status_code == httpx.codes.OK:
         return "ok", f"ready at {url}"
     return "bad", f"{url} answers {answer.status_code}: {answer.text[:200]}"
