@@ -1,7 +1,9 @@
-"""Progress that people can watch: bars on a terminal, a line a step elsewhere."""
+"""Progress that people can watch: bars on a terminal, a line a step elsewhere, JSON for a job that runs us."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,9 @@ from rich.progress import (
 )
 
 console = Console(stderr=True, highlight=False)
+
+FORMAT = "PUNCTUAL_PROGRESS"  # "json": one JSON object a line and advance on standard error
+MARK = "punctual_progress"
 
 
 class Advance(Protocol):
@@ -39,6 +44,9 @@ def progress(task: str, total: int | None = None) -> Iterator[Advance]:
     total : int, optional
         Number of steps; without it the bar only shows that something is alive.
     """
+    if os.environ.get(FORMAT) == "json":
+        yield _json_lines(task, total)
+        return
     if not sys.stderr.isatty():
         console.print(f"{task} ...")
         yield lambda steps=1, *, note="": None
@@ -60,3 +68,38 @@ def progress(task: str, total: int | None = None) -> Iterator[Advance]:
 
         yield advance
         bar.update(task_id, note="", completed=total if total is not None else 1, total=total or 1)
+
+
+def _json_lines(task: str, total: int | None) -> Advance:
+    done = 0
+
+    def say(note: str) -> None:
+        line = {MARK: task, "done": done, "total": total, "note": note}
+        print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - what the job that runs us reads
+
+    def advance(steps: int = 1, *, note: str = "") -> None:
+        nonlocal done
+        done += steps
+        say(note)
+
+    say("")
+    return advance
+
+
+def parse_progress(line: str) -> tuple[str, float | None, str] | None:
+    """Read what a line of ``PUNCTUAL_PROGRESS=json`` says.
+
+    Returns
+    -------
+    tuple or None
+        Task, share that is done (None where the total is not known), note; None for any other line.
+    """
+    if not line.startswith('{"' + MARK):
+        return None
+    try:
+        said = json.loads(line)
+        total = said["total"]
+        share = min(1.0, said["done"] / total) if total else None
+        return str(said[MARK]), share, str(said["note"])
+    except (ValueError, KeyError, TypeError):
+        return None

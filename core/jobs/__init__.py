@@ -1,0 +1,21 @@
+"""Durable jobs: queued, bounded, really cancelled, resumed where they were after ``kill -9``, history kept.
+
+::
+
+    jobs = Jobs("data", repo=repo, settings=settings)
+    jobs.queue("data", concurrency=1)
+    jobs.register("validate", validate, steps=("validate",), queue="data")
+    jobs.launch()
+    job = jobs.start("validate", {}, actor="anna")
+
+A job's function gets a :class:`Work` and the arguments; what it does, it does in steps (``work.step(name, function)``).
+A step that is done is not done again, whatever happens; one that was cut off is, so every step must be idempotent.
+"""
+
+from core.jobs.jobs import Jobs
+from core.jobs.model import Job, Step
+from core.jobs.routes import add_job_routes, started
+from core.jobs.stage import run_stage
+from core.jobs.work import Work, worth_another_try
+
+__all__ = ["Job", "Jobs", "Step", "Work", "add_job_routes", "run_stage", "started", "worth_another_try"]

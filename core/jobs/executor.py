@@ -1,0 +1,216 @@
+"""Runs the jobs of a store: one process at a time does, and another takes over when it is gone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dbos import DBOS, ScheduleInput
+
+from core.errors import Conflict, DatabaseUnavailable, PunctualError
+from core.jobs.logs import JobLog
+from core.jobs.model import words
+from core.jobs.store import VERSION, PlainJson, Store, unavailable
+from core.jobs.work import Stopping, Work
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient, DBOSConfig
+
+log = logging.getLogger("punctual.jobs")
+
+_LEAD_SECONDS = 1.0
+_QUEUE_SECONDS = 0.3
+_STOP_SECONDS = 15.0
+# A job that takes the service with it each time (no memory, say) is given up at some time.
+_RECOVERIES = 5
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of job: its function, its steps in order, and the queue it waits in."""
+
+    name: str
+    function: Callable[[Work, dict[str, Any]], Any]
+    steps: tuple[str, ...]
+    queue: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A job that starts by the clock: cron expression, UTC; ``start`` gets the moment."""
+
+    name: str
+    cron: str
+    start: Callable[[datetime], Any]
+
+
+class Executor:
+    """Waits until it may run the store's jobs, and then does.
+
+    DBOS is one a process, and so is this.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        client: DBOSClient,
+        log_of: Callable[[str], JobLog],
+        *,
+        kinds: Mapping[str, Kind],
+        queues: Mapping[str, int],
+        schedules: list[Schedule],
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._log_of = log_of
+        self._kinds = kinds
+        self._queues = queues
+        self._schedules = schedules
+        self._lock = store.lock("executor")
+        self._closing = threading.Event()
+        self._stopping = threading.Event()  # of the current reign
+        self._running: dict[str, threading.Lock] = {}
+        self._active = 0
+        self._idle = threading.Condition()
+        self._thread = threading.Thread(target=self._lead, name="jobs-lead", daemon=True)
+        self.leads = False
+
+    def start(self) -> None:
+        """Begin: at once if nobody else runs these jobs, when they are gone otherwise."""
+        self._try()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop what is at work; it goes on at the next start, here or elsewhere."""
+        self._closing.set()
+        self._thread.join()
+        self._resign()
+
+    def _lead(self) -> None:
+        while not self._closing.wait(_LEAD_SECONDS):
+            if self.leads and not self._lock.ours():
+                log.warning("another process may run our jobs now: the lock is lost")
+                self._resign()
+            elif not self.leads:
+                self._try()
+
+    def _try(self) -> None:
+        try:
+            with unavailable(self._store):
+                if self._lock.take():
+                    self._reign()
+        except DatabaseUnavailable as error:
+            log.warning("jobs cannot be run", extra={"detail": str(error)})
+            self._resign()
+
+    def _reign(self) -> None:
+        self._stopping = threading.Event()
+        config: DBOSConfig = {
+            "name": self._store.name,
+            "system_database_url": self._store.url,
+            "dbos_system_schema": self._store.schema,
+            "application_version": VERSION,
+            "executor_id": self._store.service,
+            "serializer": PlainJson(),
+            "log_level": "WARNING",
+            "enable_otlp": False,
+            "run_migrations": False,
+            "scheduler_polling_interval_sec": 5.0,
+        }
+        DBOS.destroy(destroy_registry=True)
+        DBOS(config=config)
+        for kind in self._kinds.values():
+            DBOS.workflow(name=kind.name, max_recovery_attempts=_RECOVERIES)(self._body(kind))
+        ticks = {s.name: DBOS.workflow(name=f"schedule-{s.name}")(self._tick(s)) for s in self._schedules}
+        DBOS.launch()
+        for name, concurrency in self._queues.items():
+            DBOS.register_queue(
+                name,
+                global_concurrency=concurrency,
+                polling_interval_sec=_QUEUE_SECONDS,
+                on_conflict="always_update",
+            )
+        wanted = [
+            ScheduleInput(schedule_name=s.name, workflow_fn=ticks[s.name], schedule=s.cron) for s in self._schedules
+        ]
+        for old in DBOS.list_schedules():
+            if old["schedule_name"] not in ticks:
+                DBOS.delete_schedule(old["schedule_name"])
+        if wanted:
+            DBOS.apply_schedules(wanted)
+        self.leads = True
+
+    def _resign(self) -> None:
+        self._stopping.set()
+        with self._idle:
+            if not self._idle.wait_for(lambda: self._active == 0, timeout=_STOP_SECONDS):
+                log.warning("jobs did not stop in time", extra={"seconds": _STOP_SECONDS})
+        if self.leads:
+            self.leads = False
+            DBOS.destroy(destroy_registry=True)
+        self._lock.release()
+
+    def _body(self, kind: Kind) -> Callable[[dict[str, Any]], Any]:
+        def body(arguments: dict[str, Any]) -> Any:
+            job_id = DBOS.workflow_id or ""
+            stopping = self._stopping
+            job_log = self._log_of(job_id)
+            with self._counted(), self._running.setdefault(job_id, threading.Lock()):
+                # One that was cancelled and retried at once waits here until its last execution has stepped aside.
+                found = self._client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)[0]
+                notes = found.attributes or {}
+                work = Work(
+                    self._client, stopping, job_log, job_id=job_id, kind=kind.name, notes=notes, plan=kind.steps
+                )
+                job_log.write("goes on" if (found.recovery_attempts or 0) > 1 else "begins")
+                return self._outcome(kind, work, job_log, arguments)
+
+        return body
+
+    def _outcome(self, kind: Kind, work: Work, job_log: JobLog, arguments: dict[str, Any]) -> Any:
+        try:
+            result = kind.function(work, arguments)
+        except Stopping:
+            job_log.write("is interrupted: the service stops, and it goes on at the next start")
+            raise
+        except PunctualError as error:
+            job_log.write(f"failed: {words(error)}")
+            raise
+        except Exception as error:
+            job_log.write(f"ends: {words(error)}")
+            log.info("job ended without a result", extra={"job": work.id, "detail": words(error)}, exc_info=True)
+            raise
+        job_log.write("is done")
+        return result
+
+    def _counted(self) -> _Counted:
+        return _Counted(self)
+
+    def _tick(self, schedule: Schedule) -> Callable[[datetime, Any], None]:
+        def tick(scheduled: datetime, context: Any) -> None:
+            try:
+                schedule.start(scheduled)
+            except Conflict as error:
+                log.info("a scheduled job was left out", extra={"schedule": schedule.name, "detail": str(error)})
+
+        return tick
+
+
+class _Counted:
+    """Counts the executions at work, so that stopping can wait for them."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def __enter__(self) -> None:
+        with self._executor._idle:
+            self._executor._active += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._executor._idle:
+            self._executor._active -= 1
+            self._executor._idle.notify_all()

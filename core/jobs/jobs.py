@@ -1,0 +1,327 @@
+"""The jobs of one service: started, listed, cancelled and retried by any of its processes, run by one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from dbos import error as dbos_error
+
+from core.clock import SystemClock
+from core.errors import ConfigError, Conflict, DatabaseUnavailable, InvalidRequest, NotFound
+from core.jobs.executor import Executor, Kind, Schedule
+from core.jobs.logs import JobLog
+from core.jobs.model import STATUSES, WORDS, Job, job_of
+from core.jobs.store import VERSION, Store, unavailable
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient, EnqueueOptions
+
+    from core.jobs.work import Work
+    from core.repo import FeatureRepo
+    from core.settings import Settings
+
+_ID = re.compile(r"^[a-z][a-z0-9-]{0,40}-[0-9a-f]{20}$")
+_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
+MAX_LISTED = 500
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class Jobs:
+    """The jobs of one service.
+
+    Parameters
+    ----------
+    service : str
+        ``data``, ``training`` or ``prediction``: each has a store of its own.
+    repo : FeatureRepo
+        In whose data folder logs are kept, and the store where no Postgres is configured.
+    settings : Settings
+        Which database to use.
+    """
+
+    def __init__(self, service: str, *, repo: FeatureRepo, settings: Settings) -> None:
+        self.service = service
+        self._store = Store.of(service, repo, settings)
+        self._logs = repo.layout.jobs / service / "logs"
+        self._data = repo.layout.data
+        self._kinds: dict[str, Kind] = {}
+        self._queues: dict[str, int] = {}
+        self._schedules: list[Schedule] = []
+        self._client_: DBOSClient | None = None
+        self._executor: Executor | None = None
+
+    def queue(self, name: str, *, concurrency: int) -> None:
+        """Declare a queue: at most ``concurrency`` of its jobs run at a time, in the order of their coming."""
+        self._queues[name] = concurrency
+
+    def register(
+        self, kind: str, function: Callable[[Work, dict[str, Any]], Any], *, steps: tuple[str, ...], queue: str
+    ) -> None:
+        """Declare a kind of job.
+
+        Parameters
+        ----------
+        kind : str
+            Its name: lower case, digits and dashes.
+        function : callable
+            Gets a :class:`Work` and the arguments; returns plain data. Outside of its steps it must do the same each
+            time, since it is run from its beginning again when it is resumed.
+        steps : tuple of str
+            The names of its steps, in order.
+        queue : str
+            Where it waits.
+
+        Raises
+        ------
+        ConfigError
+            When the queue was not declared.
+        """
+        if queue not in self._queues:
+            raise ConfigError(f"The jobs {kind!r} wait in {queue!r}, which is no queue.", hint="Call queue() first.")
+        self._kinds[kind] = Kind(kind, function, steps, queue)
+
+    def schedule(self, name: str, cron: str, start: Callable[[datetime], Any]) -> None:
+        """Call ``start(moment)`` whenever a cron expression (UTC) says so, once over all processes."""
+        self._schedules.append(Schedule(name, cron, start))
+
+    def launch(self) -> None:
+        """Open the store and begin to work; what an earlier process left unfinished goes on.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            When the store does not answer.
+        """
+        self._data.mkdir(parents=True, exist_ok=True)
+        self._store.prepare()
+        self._client_ = self._store.client()
+        self._executor = Executor(
+            self._store,
+            self._client_,
+            self._log,
+            kinds=self._kinds,
+            queues=self._queues,
+            schedules=self._schedules,
+        )
+        self._executor.start()
+
+    def close(self) -> None:
+        """Stop working; what is at work goes on at the next launch, at the step where it was."""
+        if self._executor is not None:
+            self._executor.stop()
+            self._executor = None
+        if self._client_ is not None:
+            self._client_.destroy()
+            self._client_ = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is this process that runs the jobs."""
+        return self._executor is not None and self._executor.leads
+
+    def start(
+        self,
+        kind: str,
+        arguments: dict[str, Any],
+        *,
+        actor: str,
+        idempotency_key: str | None = None,
+        alone: bool = False,
+    ) -> Job:
+        """Queue a job.
+
+        Parameters
+        ----------
+        kind : str
+            What to do.
+        arguments : dict
+            Plain data.
+        actor : str
+            Who or what starts it.
+        idempotency_key : str, optional
+            The same key again gives the same job, whatever has become of it.
+        alone : bool
+            Refuse if a job of this kind is queued or running already.
+
+        Raises
+        ------
+        Conflict
+            When the key was used with other arguments, or one is there already that must be alone.
+        InvalidRequest
+            When the key is not 1 to 200 visible ASCII characters.
+        DatabaseUnavailable
+            When the store does not answer; nothing is queued then.
+        """
+        chosen = self._kinds[kind]
+        job_id = self._id(kind, idempotency_key)
+        arguments = json.loads(json.dumps(arguments, default=str))
+        options: EnqueueOptions = {
+            "workflow_name": kind,
+            "queue_name": chosen.queue,
+            "workflow_id": job_id,
+            "app_version": VERSION,
+            "attributes": {
+                "actor": actor,
+                "created_at": SystemClock().now().isoformat(),
+                "attempt": 1,
+                "progress": 0.0,
+                "steps": [{"name": s, "status": "waiting", "started_at": None, "ended_at": None} for s in chosen.steps],
+            },
+        }
+        if alone:
+            options["deduplication_id"] = kind
+        with unavailable(self._store):
+            known = self._find(job_id) if idempotency_key else None
+            if known is None:
+                try:
+                    self._client.enqueue(options, arguments)
+                except dbos_error.DBOSQueueDeduplicatedError as error:
+                    known = self._find(job_id)
+                    if known is None:
+                        running = [*self.list(kind, "running", 1), *self.list(kind, "queued", 1)]
+                        which = running[0].id if running else "another one"
+                        raise Conflict(
+                            f"One {kind} at a time: {which} is not over yet.", hint="Wait for it, or cancel it."
+                        ) from error
+            job = known or self.get(job_id)
+        if job.arguments != arguments:
+            raise Conflict(
+                f"The idempotency key {idempotency_key!r} was used for {job.id} with other arguments.",
+                hint="Use a new key for a new job.",
+            )
+        return job
+
+    def get(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises
+        ------
+        NotFound
+            When there is none of that id.
+        DatabaseUnavailable
+            When the store does not answer.
+        """
+        job = self._find(job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id[:80]!r}.", hint="GET /jobs lists them.")
+        return job
+
+    def list(self, kind: str | None = None, status: str | None = None, limit: int = 50) -> list[Job]:
+        """Return jobs, newest first.
+
+        Raises
+        ------
+        InvalidRequest
+            When kind or status is none that there is.
+        """
+        if kind is not None and kind not in self._kinds:
+            raise InvalidRequest(f"There are no {kind[:80]!r} jobs here.", hint=f"There are: {', '.join(self._kinds)}.")
+        if status is not None and status not in STATUSES:
+            raise InvalidRequest(f"{status[:80]!r} is no status.", hint=f"Use one of {', '.join(STATUSES)}.")
+        with unavailable(self._store):
+            found = self._client.list_workflows(
+                name=[kind] if kind else [*self._kinds],
+                status=WORDS[status] if status else None,
+                limit=max(1, min(limit, MAX_LISTED)),
+                sort_desc=True,
+            )
+        # SQLite knows whole seconds only.
+        return sorted((job_of(one) for one in found), key=lambda job: job.created_at or _LONG_AGO, reverse=True)
+
+    def log(self, job_id: str, since: int = 0) -> Sequence[str]:
+        """Return the lines of a job's log from line ``since`` on.
+
+        Raises
+        ------
+        NotFound
+            When there is no such job.
+        """
+        return self._log(self.get(job_id).id).read(max(0, since))
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job: at once if it waits, within seconds if it runs. What its steps finished stays.
+
+        Raises
+        ------
+        NotFound, Conflict
+            When there is none, or it is over already.
+        """
+        job = self.get(job_id)
+        if not job.over:
+            with unavailable(self._store):
+                self._client.cancel_workflow(job_id)
+            self._log(job_id).write("is cancelled")
+            job = self.get(job_id)
+        if job.status != "cancelled":
+            raise Conflict(f"{job_id} is {job.status} already: it cannot be cancelled.")
+        return job
+
+    def retry(self, job_id: str) -> Job:
+        """Let a failed or cancelled job go on at the step that it did not finish, under the same id.
+
+        Raises
+        ------
+        NotFound, Conflict
+            When there is none, or it is not over, or done.
+        """
+        job = self.get(job_id)
+        if job.status not in ("failed", "cancelled"):
+            raise Conflict(f"{job_id} is {job.status}: only failed and cancelled jobs are retried.")
+        with unavailable(self._store):
+            recorded = self._client.list_workflow_steps(job_id, load_output=True)
+            failed = [s["function_id"] for s in recorded if s["error"] is not None]
+            first = min(failed, default=max((s["function_id"] for s in recorded), default=0) + 1)
+            steps = [
+                {"name": s.name, "status": "done", "started_at": s.started_at, "ended_at": s.ended_at}
+                if s.status == "done"
+                else {"name": s.name, "status": "waiting", "started_at": None, "ended_at": None}
+                for s in job.steps
+            ]
+            notes = {"attempt": job.attempt + 1, "steps": steps}
+            self._client.update_workflow_attributes(job_id, notes, merge=True)
+            self._client.rewind_workflow(
+                job_id, start_step=first, application_version=VERSION, queue_name=self._kinds[job.kind].queue
+            )
+        self._log(job_id).write(f"is retried, attempt {job.attempt + 1}")
+        return self.get(job_id)
+
+    async def health(self) -> dict[str, Any]:
+        """Return facts for a service's health: who runs the jobs, and how many wait.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            When the store does not answer.
+        """
+        waiting = await asyncio.to_thread(self.list, None, "queued", MAX_LISTED)
+        return {"here": self.leads, "queued": len(waiting)}
+
+    @property
+    def _client(self) -> DBOSClient:
+        if self._client_ is None:
+            raise DatabaseUnavailable(f"The jobs of the {self.service} service are not launched.")
+        return self._client_
+
+    def _find(self, job_id: str) -> Job | None:
+        if not _ID.match(job_id):
+            return None
+        with unavailable(self._store):
+            found = self._client.list_workflows(workflow_ids=[job_id])
+        return job_of(found[0]) if found and found[0].name in self._kinds else None
+
+    def _id(self, kind: str, key: str | None) -> str:
+        if key is None:
+            return f"{kind}-{uuid.uuid4().hex[:20]}"
+        if not _KEY.match(key):
+            raise InvalidRequest("An idempotency key is 1 to 200 visible ASCII characters.")
+        return f"{kind}-{sha256(f'{kind} {key}'.encode()).hexdigest()[:20]}"
+
+    def _log(self, job_id: str) -> JobLog:
+        return JobLog(self._logs / f"{job_id}.log")

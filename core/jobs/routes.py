@@ -1,0 +1,112 @@
+"""The routes that every service with jobs has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Query, Response
+
+from core.jobs.jobs import MAX_LISTED
+from core.service import json_response, problems, requires
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from core.jobs.jobs import Jobs
+    from core.jobs.model import Job
+
+_EXAMPLE: dict[str, Any] = {
+    "id": "import-0123456789abcdef0123",
+    "kind": "import",
+    "status": "running",
+    "progress": 0.5,
+    "step": "import",
+    "steps": [{"name": "import", "status": "running", "started_at": "2026-01-01T00:00:00Z", "ended_at": None}],
+    "actor": "anna",
+    "attempt": 1,
+    "created_at": "2026-01-01T00:00:00Z",
+    "started_at": "2026-01-01T00:00:00Z",
+    "ended_at": None,
+    "arguments": {},
+    "result": None,
+    "error": None,
+}
+JOB = {"description": "The job.", "content": {"application/json": {"example": _EXAMPLE}}}
+
+
+def started(job: Job) -> Response:
+    """Return the answer to a request that started a job: 202, and where to look at it."""
+    return json_response(job.as_dict(), 202, {"location": f"/jobs/{job.id}"})
+
+
+def add_job_routes(
+    app: FastAPI, jobs: Jobs, *, scope: str, prefix: str = "", reading: tuple[str, ...] = ("read",)
+) -> None:
+    """Add ``/jobs``, ``/jobs/{job_id}``, its log, cancel and retry.
+
+    Parameters
+    ----------
+    app : FastAPI
+        The service.
+    jobs : Jobs
+        Its jobs.
+    scope : str
+        What it takes to cancel and retry; that, or one of ``reading``, to look.
+    prefix : str
+        Path before ``/jobs``, for example ``/training``.
+    """
+    look = requires(scope, *(s for s in reading if s != scope))
+    base: dict[str, Any] = {"tags": ["jobs"]}
+
+    @app.get(f"{prefix}/jobs", summary="Jobs, newest first", openapi_extra=look, responses=problems(None, 422), **base)
+    def list_jobs(
+        kind: Annotated[str | None, Query(max_length=80)] = None,
+        status: Annotated[str | None, Query(max_length=20, examples=["running"])] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50,
+    ) -> Response:
+        return json_response({"jobs": [job.as_dict() for job in jobs.list(kind, status, limit)]})
+
+    @app.get(
+        f"{prefix}/jobs/{{job_id}}",
+        summary="One job: status, progress, steps, result or error",
+        openapi_extra=look,
+        responses={200: JOB, **problems(None, 404)},
+        **base,
+    )
+    def get_job(job_id: str) -> Response:
+        return json_response(jobs.get(job_id).as_dict())
+
+    @app.get(
+        f"{prefix}/jobs/{{job_id}}/log",
+        summary="The lines of a job's log, also while it runs",
+        openapi_extra=look,
+        responses=problems(None, 404, 422),
+        **base,
+    )
+    def get_log(
+        job_id: str,
+        since: Annotated[int, Query(ge=0, le=1_000_000, description="First line: the last answer's `next`.")] = 0,
+    ) -> Response:
+        lines = jobs.log(job_id, since)
+        return json_response({"lines": lines, "next": since + len(lines)})
+
+    @app.post(
+        f"{prefix}/jobs/{{job_id}}/cancel",
+        summary="Stop a job; what its steps have finished stays",
+        openapi_extra=requires(scope),
+        responses={200: JOB, **problems(None, 404, 409)},
+        **base,
+    )
+    def cancel_job(job_id: str) -> Response:
+        return json_response(jobs.cancel(job_id).as_dict())
+
+    @app.post(
+        f"{prefix}/jobs/{{job_id}}/retry",
+        summary="Let a failed or cancelled job go on where it stopped",
+        openapi_extra=requires(scope),
+        status_code=202,
+        responses={202: JOB, **problems(None, 404, 409)},
+        **base,
+    )
+    def retry_job(job_id: str) -> Response:
+        return started(jobs.retry(job_id))
