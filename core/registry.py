@@ -186,12 +186,9 @@ class RegistryReader:
 
         try:
             with tempfile.TemporaryDirectory() as temporary, reachable(self.uri):
-                got = download_artifacts(
-                    artifact_uri=f"models:/{self.name}/{version}",
-                    dst_path=temporary,
-                    tracking_uri=self.uri,
-                    registry_uri=self.uri,
-                )
+                # By its place, not as models:/…: that would ask whatever registry the process has set for everybody.
+                where = self.client.get_model_version_download_uri(self.name, version)
+                got = download_artifacts(artifact_uri=where, dst_path=temporary, tracking_uri=self.uri)
                 with atomic_dir(folder) as whole:
                     shutil.copytree(Path(got) / "artifacts" / MODEL_FOLDER, whole, dirs_exist_ok=True)
                     header = read_json(whole / HEADER)
@@ -238,10 +235,10 @@ def reachable(uri: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise
-        reason = str(error).splitlines()[0][:200]
+        reason = _shown(str(error).splitlines()[0])[:200]
         raise ServiceUnavailable(f"MLflow at {_shown(uri)} fails: {reason}", hint=hint) from error
 
 
-def _shown(uri: str) -> str:
-    """Return a URI without the password it may hold."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+def _shown(text: str) -> str:
+    """Return a text without the passwords that URIs in it may hold."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
