@@ -16,6 +16,7 @@ from core.service.health import Check, add_health
 from core.service.limits import Limiter
 from core.service.metrics import RequestMetrics, add_metrics
 from core.service.problems import add_handlers
+from core.service.reference import add_reference
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
@@ -85,6 +86,8 @@ def create_app(
         description=f"{description} {_DESCRIPTION}".strip(),
         lifespan=whole_life,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.router.route_class = GuardedRoute
     app.state.name = name
@@ -94,6 +97,7 @@ def create_app(
     add_handlers(app)
     add_health(app, name, checks)
     add_metrics(app)
+    add_reference(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -25,6 +25,7 @@ from core.errors import InvalidRequest, PunctualError, TimedOut
 from core.logs import correlation_id
 from core.service.access import guarded
 from core.service.problems import error_response, unexpected_response
+from core.service.reference import PAGE_POLICY
 
 log = logging.getLogger("punctual.service")
 
@@ -41,7 +42,6 @@ _CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 UNMATCHED = "unmatched"
 _SHOWN = 200
-_PAGES = ("/docs", "/redoc")  # the API reference is a page with scripts of its own
 _WANTED = frozenset(
     (b"x-request-id", b"authorization", b"x-api-key", b"host", b"x-forwarded-for", b"x-forwarded-proto")
 )
@@ -112,8 +112,7 @@ class Harden:
             path = scope["path"] = path[3:]
             scope["raw_path"] = scope.get("raw_path", b"/v1")[3:]
         headers = [*_HEADERS, (b"x-request-id", request_id)]
-        if not path.startswith(_PAGES):
-            headers.append(_CSP)
+        headers.append(PAGE_POLICY if path == "/docs" else _CSP)
         if https:
             headers.append(_HSTS)
         status = 0

@@ -195,3 +195,12 @@ def test_headers_cannot_be_broken_into(api: Api):
     answer = api.get("/who", headers={"x-request-id": b"abcdefgh\r\nset-cookie: a=b"})
     assert "set-cookie" not in answer.headers
     assert api.get("/who").headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_reference_is_a_page_that_loads_nothing_from_elsewhere(api: Api):
+    answer = api.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "/change/{what}" in answer.text
+    assert "<script" not in answer.text
+    assert "http" not in answer.text.replace("https://", "http").split("<body>")[0]
+    assert "script" not in answer.headers["content-security-policy"]
