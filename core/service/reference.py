@@ -49,7 +49,8 @@ def page(document: dict[str, Any]) -> str:
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(info['title'])}</title>"
         f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(info['title'])}</h1><p>{escape(info.get('description', ''))}</p>"
-        f"<p><small>Version {escape(info['version'])}; for programs: <a href='openapi.json'>openapi.json</a></small></p>"
+        f"<p><small>Version {escape(info['version'])}; for programs: "
+        "<a href='openapi.json'>openapi.json</a></small></p>"
         f"{body}</body></html>"
     )
 
