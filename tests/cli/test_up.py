@@ -56,7 +56,8 @@ def serving(shell: Shell) -> tuple[subprocess.Popen[str], str]:
 
 def test_nothing_is_left_running(shell):
     assert not listens(shell.environment["PUNCTUAL_REDIS"])
-    assert not listens(f"127.0.0.1:{shell.environment['PUNCTUAL_PORT']}")
+    for name in ("PUNCTUAL_PORT", "PUNCTUAL_DATA_PORT", "PUNCTUAL_TRAINING_PORT"):
+        assert not listens(f"127.0.0.1:{shell.environment[name]}")
 
 
 def test_served_predictions_can_be_traced_and_ctrl_c_stops_all(shell):
@@ -84,20 +85,16 @@ def test_served_predictions_can_be_traced_and_ctrl_c_stops_all(shell):
     assert set(traced["features"]) >= {"payments_30d", "amount_thousands"}
 
 
-def test_killed_with_its_children_left_behind_the_next_up_takes_over(shell):
+def test_killed_its_services_stop_by_themselves_and_the_next_up_takes_over(shell):
     process, _ = serving(shell)
     process.kill()
     process.wait()
-    # The API server is an orphan now and holds the port: the next `up` must say so, not fight it.
-    port = shell.environment["PUNCTUAL_PORT"]
+    ports = [shell.environment[name] for name in ("PUNCTUAL_PORT", "PUNCTUAL_DATA_PORT", "PUNCTUAL_TRAINING_PORT")]
+    deadline = time.monotonic() + 60
+    while left := [port for port in ports if listens(f"127.0.0.1:{port}")]:
+        assert time.monotonic() < deadline, f"{left} are still taken"
+        time.sleep(0.1)
     done = shell.run("up", "--check")
-    if done.returncode != 0:
-        assert_one_clear_line(done, 1, port, "PUNCTUAL_PORT")
-        subprocess.run(["pkill", "-f", "cli.main serve"], check=False)
-        deadline = time.monotonic() + 30
-        while listens(f"127.0.0.1:{port}") and time.monotonic() < deadline:
-            time.sleep(0.1)
-        done = shell.run("up", "--check")
     assert done.returncode == 0, done.stderr
     assert not listens(shell.environment["PUNCTUAL_REDIS"])
 
