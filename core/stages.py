@@ -1,4 +1,4 @@
-"""The stages of the pipeline as commands: through DVC, which versions what they make, where the repo is its project's."""
+"""The stages of the pipeline as commands: by DVC, which versions their results, where the repo is its project's."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def dvc_project(repo: FeatureRepo) -> Path | None:
 def stage_command(repo: FeatureRepo, stage: str) -> list[str]:
     """Return the command that brings one stage up to date.
 
-    In the DVC project it is ``dvc repro --single-item``, which waits while another DVC command holds the project, and does
+    In the DVC project it is ``dvc repro --single-item``, which waits while another command holds the project, and does
     nothing where nothing has changed. Elsewhere it is the ``punctual`` command itself.
     """
     if dvc_project(repo) is not None:
