@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from core.problem import Gate
-from training.evaluate import RANKED, better, scores
+from training.evaluate import better, scores
+from training.resample import metric_of_counts
 
 RESAMPLES = 200
 
@@ -92,11 +93,11 @@ def resampled_gains(
     metric: str, y: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int
 ) -> tuple[float, list[float]]:
     """Return by how much the challenger is better on all rows, and on each of 200 samples of rows, drawn anew."""
+    new, old = (metric_of_counts(metric, y, p) for p in (challenger, champion))
 
-    def gain(rows: np.ndarray) -> float:
-        new, old = (RANKED[metric](y[rows], p[rows]) for p in (challenger, champion))
-        return better(metric, new, old)
+    def gain(counts: np.ndarray) -> float:
+        return better(metric, new(counts), old(counts))
 
-    rng = np.random.default_rng(seed)
-    samples = [gain(rng.integers(0, len(y), len(y))) for _ in range(RESAMPLES)]
-    return gain(np.arange(len(y))), samples
+    rng, n = np.random.default_rng(seed), len(y)
+    samples = [gain(np.bincount(rng.integers(0, n, n), minlength=n)) for _ in range(RESAMPLES)]
+    return gain(np.ones(n)), samples
