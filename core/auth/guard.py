@@ -193,10 +193,7 @@ class Guard:
         while not self._stop.wait(POLL_SECONDS):
             try:
                 self.refresh()
-            except (
-                PunctualError,
-                SQLAlchemyError,
-            ):  # of the wrong shape, say: what we know grows old, and then it ends
+            except (PunctualError, SQLAlchemyError):  # tables of another shape, say: what we know grows old, and ends
                 log.exception("the accounts cannot be read")
             if time.monotonic() - noted > _USED_SECONDS:
                 noted = time.monotonic()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from limits import parse
+from limits import parse_many
 from sqlalchemy import select
 
 from core.auth.audit import record
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _KEY = re.compile(rb"pk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})\Z")
 _ID = re.compile(r"[0-9a-f]{12}\Z")
 _NAME = re.compile(r"[A-Za-z0-9 .:@/'_-]{1,64}\Z")
+_MOST_REQUESTS = 1_000_000_000
 LONGEST_GRACE = timedelta(days=7)
 
 
@@ -128,7 +129,7 @@ class Keys:
             row = _alive(session, key_id)
             if row.expires_at is not None and row.expires_at <= now:
                 raise Conflict(
-                    f"The key {key_id} expired at {row.expires_at:%Y-%m-%d %H:%M} UTC.", hint="Make a new one."
+                    f"The key {key_id} expired at {row.expires_at:%Y-%m-%d %H:%M} UTC.", hint="Make another."
                 )
             row.old_hash, row.old_until = row.secret_hash, now + grace
             row.secret_hash = digest
@@ -194,9 +195,15 @@ def _check(name: str, scopes: Sequence[str], rate_limit: str | None, lifetime: t
         raise InvalidRequest(f"A key cannot live for {lifetime}.", hint="Up to 3650 days, or without an end.")
     if rate_limit is not None:
         try:
-            parse(rate_limit)
+            (limit,) = parse_many(rate_limit)  # several, or what is none, is a ValueError
         except ValueError as error:
-            raise InvalidRequest(f"{rate_limit[:40]!r} is no rate limit.", hint="Write 100/minute.") from error
+            raise _no_limit(rate_limit) from error
+        if not 0 < limit.amount <= _MOST_REQUESTS:
+            raise _no_limit(rate_limit)
+
+
+def _no_limit(text: str) -> InvalidRequest:
+    return InvalidRequest(f"{text[:40]!r} is no rate limit.", hint="Write a number and a unit, as in 100/minute.")
 
 
 def _alive(session: Session, key_id: str) -> ApiKey:

@@ -51,10 +51,10 @@ def matches(digest: str | None, password: str) -> bool:
     known = digest or _nobody()
     with _AT_ONCE:
         try:
-            good = _HASHER.verify(known, _bytes(password[:LONGEST]))
+            _HASHER.verify(known, _bytes(password[:LONGEST]))
         except (VerificationError, InvalidHashError):
-            good = False
-    return good and digest is not None and len(password) <= LONGEST
+            return False
+    return digest is not None and len(password) <= LONGEST
 
 
 def outdated(digest: str) -> bool:

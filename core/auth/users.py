@@ -160,7 +160,8 @@ class Users:
             newer = passwords.hashed(password)
             with alone(self._database) as session:  # unless somebody has changed it meanwhile
                 same = (User.name == name) & (User.password_hash == digest)
-                if session.execute(update(User).where(same).values(password_hash=newer)).rowcount:
+                changed = update(User).where(same).values(password_hash=newer).returning(User.name)
+                if session.execute(changed).first():
                     row.password_hash = newer
         return row
 
