@@ -45,6 +45,11 @@ class Layout:
         return self.data / "quarantine"
 
     @property
+    def versions(self) -> Path:
+        """Data versions: ``<version>.json``, and the ``dvc.lock`` of each."""
+        return self.data / "versions"
+
+    @property
     def dataset(self) -> Path:
         """The training snapshot and its manifest."""
         return self.data / "dataset"

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
         None, gt=0, description="Seconds between looks for new raw data that start the flow. Default: never."
     )
     notify_webhook: str | None = Field(None, description="URL that gets a JSON POST when a flow ends.")
+    notify_secret: SecretStr | None = Field(
+        None, description="Secret that signs the webhook's body: X-Punctual-Signature, HMAC-SHA256."
+    )
     notify_smtp: SecretStr | None = Field(
         None, description="smtp://[user:password@]host:port (smtps:// for TLS) to mail from when a flow ends."
     )
