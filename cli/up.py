@@ -85,7 +85,7 @@ def _announce(settings: Settings, repo: FeatureRepo, example: dict[str, object],
             for words, name in (("Predictions", "prediction"), ("Data", "data"), ("Training", "training"))
         ),
         f"  Experiments   mlflow ui --backend-store-uri {settings.mlflow_uri or repo.layout.mlflow_uri}",
-        f"  Features      feast -c {repo.layout.repo} ui",
+        f"  Features      feast -c {repo.layout.repo} ui --host 127.0.0.1",
         f"  Keys          punctual keys --help; this machine's own are in {repo.layout.secrets}",
     ]
     if password:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -138,9 +139,36 @@ def test_plain_feast_reads_what_was_written(shell):
         "'event_timestamp': ['2024-02-15']}).astype({'event_timestamp': 'datetime64[us, UTC]'}), "
         "features=['loan_terms:region']).to_df()['region'][0])"
     )
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=shell.repo, env=os.environ | shell.environment, capture_output=True, text=True
     )
     assert done.stdout.strip() in ("north", "south", "west"), done.stderr
+
+
+def test_feast_s_own_pages_show_the_repo(shell):
+    from tests.cli.conftest import free_port
+
+    port = free_port()
+    feast = str(Path(sys.executable).with_name("feast"))
+    command = [feast, "-c", str(shell.repo), "ui", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(
+        command, env=shell.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            assert time.monotonic() < deadline
+            try:
+                page = httpx.get(f"http://127.0.0.1:{port}/", timeout=5)
+                break
+            except httpx.TransportError:
+                time.sleep(0.2)
+        assert page.status_code == httpx.codes.OK
+        views = httpx.get(
+            f"http://127.0.0.1:{port}/api/v1/feature_views", params={"project": "loans"}, timeout=10
+        ).json()
+        assert "customer_payments" in {view["spec"]["name"] for view in views["featureViews"]}
+    finally:
+        process.terminate()
+        process.wait(20)
