@@ -29,7 +29,12 @@ def dataset() -> None:
 
 
 def train(
-    promote: Annotated[bool, typer.Option(help="Let the gate promote the new model if it deserves it.")] = True,
+    promote: Annotated[
+        bool,
+        typer.Option(
+            help="Let the gate promote the new model if it deserves it.", envvar="PUNCTUAL_PROMOTE", show_envvar=False
+        ),
+    ] = True,
     params: Annotated[Path, typer.Option(help="Parameters of the candidates.")] = Path("params.yaml"),
     candidate: Annotated[list[str] | None, typer.Option(help="Train this one instead; may be repeated.")] = None,
     override: Annotated[

@@ -113,12 +113,23 @@ class RegistryReader:
         """Return the version that has a role, or None."""
         return self.aliases().get(role)
 
-    def versions(self) -> list[dict[str, Any]]:
-        """Return every registered version, newest first: its run, roles, lineage tags and when it was made."""
+    def versions(self, most: int = 200) -> list[dict[str, Any]]:
+        """Return the newest registered versions, newest first: run, metrics, roles, tags, and when each was made."""
         roles = self.aliases()
         with reachable(self.uri):
-            found = self.client.search_model_versions(f"name = '{self.name}'")
-        return [_facts(v, roles) for v in sorted(found, key=lambda v: -int(v.version))]
+            found = self.client.search_model_versions(
+                f"name = '{self.name}'", max_results=most, order_by=["version_number DESC"]
+            )
+            experiment = self.client.get_experiment_by_name(self.name)
+            runs = {}
+            if experiment is not None and found:
+                wanted = ", ".join(f"'{v.run_id}'" for v in found)
+                asked = f"attributes.run_id IN ({wanted})"
+                runs = {r.info.run_id: r for r in self.client.search_runs([experiment.experiment_id], asked)}
+        return [
+            {**_facts(v, roles), "metrics": dict(runs[v.run_id].data.metrics) if v.run_id in runs else {}}
+            for v in found
+        ]
 
     def version(self, version: str) -> dict[str, Any]:
         """Return one registered version with its run's metrics and parameters.

@@ -8,13 +8,15 @@ an alias that was moved by other means (in MLflow's own pages, say) is noted as 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from core.errors import Conflict, Forbidden, NoData, NotFound
+from core.errors import Conflict, Forbidden, NotFound
 from core.files import locked
 from training.ledger import Ledger
 from training.registry import CHAMPION, PREVIOUS, Registry
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from core.tables import Promotion
 
 GATE = "gate"
+ANY = ""  # whatever version is champion when the call begins
+_LOOK_SECONDS = 0.05
 
 
 class Promotions:
@@ -37,14 +41,21 @@ class Promotions:
         Holds the ledger.
     approvals : int
         People who must agree to what :meth:`propose` is asked; 1 or 2.
+
+    Attributes
+    ----------
+    patience : float
+        Seconds to wait for another move, before a :class:`Conflict`.
     """
+
+    patience = 10.0
 
     def __init__(self, registry: Registry, database: Database, approvals: int = 1) -> None:
         self.registry = registry
         self.ledger = Ledger(database, registry.name)
         self._approvals = approvals
 
-    def propose(self, version: str, reasons: Sequence[str], *, actor: str, expected: str | None = "") -> Promotion:
+    def propose(self, version: str, reasons: Sequence[str], *, actor: str, expected: str | None = ANY) -> Promotion:
         """Promote a version, or write a request for it where a second person has to agree.
 
         Parameters
@@ -72,9 +83,7 @@ class Promotions:
         """
         if self._approvals == 1:
             return self.promote(version, reasons, actor=actor, expected=expected)
-        with self._one_at_a_time():
-            self._settle()
-            champion = self._champion(expected)
+        with self._one_at_a_time(expected) as champion:
             if version == champion:
                 raise Conflict(f"Version {version} is the champion already.", hint="There is nothing to ask for.")
             self.registry.load(version)
@@ -99,7 +108,6 @@ class Promotions:
             When another move is under way.
         """
         with self._one_at_a_time():
-            self._settle()
             request = self.ledger.request(version)
             if request is None:
                 raise NotFound(
@@ -110,11 +118,10 @@ class Promotions:
                 raise Forbidden("Your own request needs another person's approval.", hint="Ask somebody else.")
             return self._move("promote", version, request.reasons, actor=request.requested_by, approved_by=actor)
 
-    def promote(self, version: str, reasons: Sequence[str], *, actor: str, expected: str | None = "") -> Promotion:
+    def promote(self, version: str, reasons: Sequence[str], *, actor: str, expected: str | None = ANY) -> Promotion:
         """Make a version the champion; the champion before it becomes ``previous``. See :meth:`propose`."""
-        with self._one_at_a_time():
-            self._settle()
-            if version == self._champion(expected):
+        with self._one_at_a_time(expected) as champion:
+            if version == champion:
                 self.registry.load(version)
                 self.registry.follow()  # a repeated call, or a lost local copy
                 return self._active()
@@ -125,28 +132,23 @@ class Promotions:
 
         Raises
         ------
-        NoData
-            When there is no previous champion.
         Conflict
-            When another move is under way.
+            When there is no previous champion, or another move is under way.
         """
         with self._one_at_a_time():
-            self._settle()
             version = self.registry.version_of(PREVIOUS)
             if version is None:
-                raise NoData("There is no previous champion to go back to.", hint="Promote a version instead.")
+                raise Conflict("There is no previous champion to go back to.", hint="Promote a version instead.")
             return self._move("rollback", version, reasons, actor=actor)
 
     def settle(self) -> None:
         """Bring ledger, aliases and this machine's pointers together, whatever was killed before.
 
-        Raises
-        ------
-        Conflict
-            When a move is under way just now.
+        Where a move is under way just now, it has done so itself.
         """
-        with self._one_at_a_time():
-            self._settle()
+        with ExitStack() as held:
+            if self._locked(held):
+                self._settle()
 
     def _settle(self) -> None:
         champion = self.registry.version_of(CHAMPION)
@@ -165,15 +167,6 @@ class Promotions:
             self.ledger.close(active, "ended", "the registry has no champion any more")
         self.registry.follow()
 
-    def _champion(self, expected: str | None) -> str | None:
-        champion = self.registry.version_of(CHAMPION)
-        if expected not in ("", champion):
-            raise Conflict(
-                f"The champion is version {champion or 'none'} by now, not {expected or 'none'}.",
-                hint="Compare with that one, then decide again.",
-            )
-        return champion
-
     def _move(
         self, action: str, version: str, reasons: Sequence[str], *, actor: str, approved_by: str | None = None
     ) -> Promotion:
@@ -190,21 +183,50 @@ class Promotions:
         return row
 
     @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Hold the only right to move roles: on this machine by a file, on Postgres across machines.
+    def _one_at_a_time(self, expected: str | None = ANY) -> Iterator[str | None]:
+        """Hold the only right to move roles, and give the champion.
 
-        Both let go when their holder dies.
+        Whoever had to wait has decided on what was there before: where that has changed, they are told instead.
         """
-        busy = Conflict("Another promotion or rollback is under way.", hint="See what it did, then ask again.")
-        engine = self.ledger.database.engine
+        if expected == ANY:
+            expected = self.registry.version_of(CHAMPION)
         with ExitStack() as held:
+            if not self._locked(held):
+                raise Conflict("Another promotion or rollback is under way.", hint="See what it did, then ask again.")
+            self._settle()
+            champion = self.registry.version_of(CHAMPION)
+            if champion != expected:
+                raise Conflict(
+                    f"The champion is version {champion or 'none'} by now, not {expected or 'none'}.",
+                    hint="Compare with that one, then decide again.",
+                )
+            yield champion
+
+    def _locked(self, held: ExitStack) -> bool:
+        """Take the lock into ``held``, waiting no longer than ``patience``; say whether that went well.
+
+        On this machine it is a file, on Postgres, across machines, a lock of the database: both let go when their
+        holder dies.
+        """
+        deadline = time.monotonic() + self.patience
+        file = self.registry.repo.layout.models / ".promotion.lock"
+        while not self._try(held, file):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return True
+
+    def _try(self, held: ExitStack, file: Path) -> bool:
+        engine = self.ledger.database.engine
+        with ExitStack() as mine:
             try:
-                held.enter_context(locked(self.registry.repo.layout.models / ".promotion.lock", wait=False))
-            except BlockingIOError as error:
-                raise busy from error
+                mine.enter_context(locked(file, wait=False))
+            except BlockingIOError:
+                return False
             if engine.dialect.name == "postgresql":
-                connection = held.enter_context(engine.connect())  # the lock goes with its transaction
+                connection = mine.enter_context(engine.connect())  # the lock goes with its transaction
                 key = int.from_bytes(hashlib.sha256(self.registry.name.encode()).digest()[:8], signed=True)
                 if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}).scalar():
-                    raise busy
-            yield
+                    return False
+            held.push(mine.pop_all())
+        return True

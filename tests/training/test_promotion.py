@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import Conflict, Forbidden, NoData, NotFound
+from core.errors import Conflict, Forbidden, NotFound
 from core.registry import roles_lock
 from tests.training.loans import QUICK, Loans, promotions
 from training.ledger import as_dict
@@ -33,7 +33,7 @@ def test_the_gates_own_promotion_is_in_the_ledger_with_its_reasons(rivals):
 
 
 def test_promotion_by_hand_and_back(rivals):
-    with pytest.raises(NoData) as caught:
+    with pytest.raises(Conflict) as caught:
         promotions(rivals).rollback(["worse"], actor="ann")
     assert caught.value.hint
     promotions(rivals).promote("3", ["looks good"], actor="ann")
@@ -74,29 +74,43 @@ def test_what_was_compared_with_another_champion_is_not_promoted(rivals):
     assert rivals.served().version == "2"
 
 
-def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(rivals):
-    both, answers = threading.Barrier(2), []
+@pytest.mark.parametrize("patience", [0.1, 30])
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(rivals, patience):
+    begun, answers = threading.Barrier(3), {}
     mine = {version: promotions(rivals) for version in ("2", "3")}
-    # Whoever wins waits here in the middle of its promotion, until the other has its answer.
-    held = roles_lock(rivals.repo.layout)
-    held.__enter__()
 
     def ask(version: str) -> None:
-        both.wait()
+        seen, asking = mine[version].registry.version_of, threading.local()
+
+        def look(role: str) -> str | None:
+            found = seen(role)
+            if not hasattr(asking, "once"):
+                asking.once = True
+                begun.wait(30)  # both have seen version 1 before either moves
+            return found
+
+        mine[version].registry.version_of = look
+        mine[version].patience = patience
         try:
             mine[version].promote(version, ["race"], actor=version)
-            answers.append(version)
+            answers[version] = "active"
         except Conflict as error:
-            answers.append(error)
-            held.__exit__(None, None, None)
+            answers[version] = str(error)
 
     threads = [threading.Thread(target=ask, args=(version,)) for version in mine]
+    # Whoever wins waits in the middle of its promotion, until this lock is given back.
+    with roles_lock(rivals.repo.layout):
+        for thread in threads:
+            thread.start()
+        begun.wait(30)
+        if patience < 1:
+            while not answers:
+                threads[0].join(0.05)
     for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    loser, winner = answers
-    assert isinstance(loser, Conflict)
+        thread.join(60)
+    (winner,) = [version for version, answer in answers.items() if answer == "active"]
+    (told_so,) = [answer for answer in answers.values() if answer != "active"]
+    assert ("under way" if patience < 1 else f"version {winner} by now, not 1") in told_so
     assert rivals.served().version == winner
     assert told(rivals) == [("promote", "1", None, "ended"), ("promote", winner, "1", "active")]
 

@@ -1,0 +1,56 @@
+"""What clients of the training service send, and what they get, as the API reference shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION = r"^[1-9][0-9]{0,8}$"
+VersionPath = Annotated[str, Path(pattern=VERSION, examples=["2"], description="A registered version's number.")]
+
+
+class TrainRequest(BaseModel):
+    """A training run; empty for the one that params.yaml and problem.yaml describe."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"candidates": ["catboost"], "overrides": {"catboost": {"depth": 8}}, "promote": False}]
+        },
+    )
+
+    candidates: list[str] | None = Field(None, description="Candidates to train instead of the problem's.")
+    overrides: dict[str, dict[str, int | float]] = Field({}, description="Candidate → parameter → value; see /options.")
+    since: datetime | None = Field(None, description="Learn from moments from here on.")
+    until: datetime | None = Field(None, description="Learn from moments before this.")
+    promote: bool = Field(True, description="Whether the gate may promote what passes it.")
+    idempotency_key: str | None = Field(None, max_length=200, description="As the header Idempotency-Key.")
+
+
+class Reason(BaseModel):
+    """Why; kept in the ledger."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "better on the newest weeks"}]}
+    )
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+ACCEPTED: dict[str, Any] = {
+    "description": "The job that trains.",
+    "content": {
+        "application/json": {
+            "example": {
+                "job_id": "train-0123456789abcdef0123",
+                "id": "train-0123456789abcdef0123",
+                "kind": "train",
+                "status": "queued",
+                "progress": 0.0,
+            }
+        }
+    },
+}

@@ -1,0 +1,283 @@
+"""The training service: training jobs, the registered versions, their comparison, and who becomes champion."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header, Query, Request, Response
+from starlette.types import ASGIApp
+
+from core.database import database
+from core.errors import PunctualError
+from core.files import read_json
+from core.jobs import Jobs, add_job_routes
+from core.logs import setup_logs
+from core.registry import RegistryReader
+from core.repo import FeatureRepo
+from core.service import create_app, harden, json_response, principal, problems, requires
+from core.settings import Settings, get_settings
+from training.compare import compare, performance
+from training.compare_page import page
+from training.dataset import MANIFEST
+from training.documents import ACCEPTED, VERSION, Reason, TrainRequest, VersionPath
+from training.jobs import KIND, register_training
+from training.ledger import Ledger, as_dict
+from training.overrides import Overrides, options
+from training.params import TrainParams
+from training.promotion import Promotions
+from training.registry import Registry
+
+log = logging.getLogger("punctual.training")
+
+_READ = requires("train", "read")
+_CHANGE = requires("train")
+
+
+class Service:
+    """What the routes share. MLflow is opened when it is asked for: the service starts, and says so, without it."""
+
+    def __init__(self, repo: FeatureRepo, settings: Settings) -> None:
+        self.repo = repo
+        self.settings = settings
+        self.params = TrainParams.load(Path("params.yaml"))
+        self.database = database(repo, settings)
+        self.jobs = Jobs("training", repo=repo, settings=settings)
+        register_training(self.jobs, repo, settings)
+        self.reader = RegistryReader(repo, settings)
+        self.ledger = Ledger(self.database, repo.problem.name)
+
+    @cached_property
+    def promotions(self) -> Promotions:
+        """The write side of the registry; opened again at the next call where MLflow was away at this one."""
+        registry = Registry(self.repo, self.settings)
+        return Promotions(registry, self.database, self.settings.promotion_approvals)
+
+    def settle(self) -> None:
+        """Finish what an earlier process was killed in; where that cannot be now, the next promotion does."""
+        try:
+            self.promotions.settle()
+        except PunctualError as error:
+            log.warning("promotions could not be settled", extra={"detail": str(error)})
+
+
+def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
+    """Make the training service of one feature repo.
+
+    Raises
+    ------
+    ConfigError
+        When params.yaml or a setting is wrong.
+    """
+    service = Service(repo, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.jobs.launch)
+        settling = asyncio.create_task(asyncio.to_thread(service.settle))
+        try:
+            yield
+        finally:
+            await settling
+            await asyncio.to_thread(service.jobs.close)
+            service.database.close()
+
+    app = create_app(
+        f"punctual training: {repo.problem.title or repo.problem.name}",
+        name="training",
+        version=installed("punctual"),
+        description="Trains, compares and promotes models.",
+        lifespan=lifespan,
+        checks=_checks(service),
+        repo=repo,
+        settings=settings,
+    )
+    add_job_routes(app, service.jobs, scope="train", prefix="/training")
+    _add_training(app, service)
+    _add_models(app, service)
+    _add_promotion(app, service)
+    return harden(app)
+
+
+def create() -> ASGIApp:
+    """Make the app from the settings: what a server process calls."""
+    settings = get_settings()
+    setup_logs(settings.log_level, settings.log_format)
+    return build_app(FeatureRepo.load(settings.feature_repo), settings)
+
+
+def _add_training(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/training/train",
+        tags=["training"],
+        summary="Train: a job, with other candidates, parameters or rows if asked",
+        status_code=202,
+        responses={202: ACCEPTED, **problems(None, 409, 422, 503)},
+        openapi_extra=_CHANGE,
+    )
+    def train(
+        request: Request,
+        body: TrainRequest,
+        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    ) -> Response:
+        overrides = Overrides.checked(
+            candidates=body.candidates, params=body.overrides, since=body.since, until=body.until
+        )
+        overrides.apply(service.params, service.repo.problem.candidates)  # what does not fit together is told now
+        job = service.jobs.start(
+            KIND,
+            {"promote": body.promote, **overrides.model_dump(mode="json", exclude_defaults=True)},
+            actor=_person(request),
+            idempotency_key=body.idempotency_key or idempotency_key,
+        )
+        return json_response({"job_id": job.id, **job.as_dict()}, 202, {"location": f"/training/jobs/{job.id}"})
+
+    @app.get(
+        "/training/status/{job_id}",
+        tags=["training"],
+        summary="How far a training job is, and what came of it",
+        responses=problems(None, 404),
+        openapi_extra=_READ,
+    )
+    def status(job_id: str) -> Response:
+        return json_response(service.jobs.get(job_id).as_dict())
+
+    @app.get(
+        "/training/options",
+        tags=["training"],
+        summary="Candidates and the parameters that a run may set, with bounds and defaults",
+        openapi_extra=_READ,
+    )
+    def available() -> Response:
+        return json_response(options(service.params, service.repo.problem.candidates))
+
+
+def _add_models(app: FastAPI, service: Service) -> None:
+    repo, reader = service.repo, service.reader
+
+    @app.get(
+        "/training/models",
+        tags=["models"],
+        summary="Every registered version: roles, metrics, lineage",
+        responses=problems(None, 503),
+        openapi_extra=_READ,
+    )
+    def models() -> Response:
+        return json_response({"model": reader.name, "roles": reader.aliases(), "versions": reader.versions()})
+
+    @app.get(
+        "/training/models/{version}",
+        tags=["models"],
+        summary="One version, with its parameters and where it has been",
+        responses=problems(None, 404, 422, 503),
+        openapi_extra=_READ,
+    )
+    def model(version: VersionPath) -> Response:
+        found = reader.version(version)
+        moves = [as_dict(row) for row in service.ledger.history(500) if row.version == version]
+        return json_response({**found, "promotions": moves})
+
+    @app.get(
+        "/training/models/{version}/performance",
+        tags=["models"],
+        summary="A version's metrics on the test rows, week by week",
+        responses=problems(None, 404, 409, 422, 503),
+        openapi_extra=_READ,
+    )
+    def weeks(version: VersionPath) -> Response:
+        return json_response(performance(repo, reader, version))
+
+    @app.get(
+        "/training/compare",
+        tags=["models"],
+        summary="Two versions on the same test rows, as JSON or as a page with plots",
+        responses={200: {"content": {"text/html": {}}}, **problems(None, 404, 409, 422, 503)},
+        openapi_extra=_READ,
+    )
+    def two(
+        a: Annotated[str, Query(pattern=VERSION, examples=["2"])],
+        b: Annotated[str, Query(pattern=VERSION, examples=["1"])],
+        format: Annotated[Literal["json", "html"], Query()] = "json",  # noqa: A002 - the parameter's public name
+    ) -> Response:
+        found = compare(repo, reader, a, b)
+        if format == "json":
+            return json_response(found)
+        name = f'attachment; filename="{reader.name}-{a}-{b}.html"'
+        return Response(page(found), media_type="text/html", headers={"content-disposition": name})
+
+
+def _add_promotion(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/training/models/{version}/promote",
+        tags=["promotion"],
+        summary="Make a version the champion, or ask for it where a second person must agree",
+        responses=problems(None, 404, 409, 422, 503),
+        openapi_extra=_CHANGE,
+    )
+    def promote(request: Request, version: VersionPath, body: Reason) -> Response:
+        row = service.promotions.propose(version, [body.reason], actor=_person(request))
+        return json_response(as_dict(row), 200 if row.status == "active" else 202)
+
+    @app.post(
+        "/training/models/{version}/approve",
+        tags=["promotion"],
+        summary="Agree to another person's request; it is carried out at once",
+        responses=problems(None, 403, 404, 409, 422, 503),
+        openapi_extra=_CHANGE,
+    )
+    def approve(request: Request, version: VersionPath) -> Response:
+        return json_response(as_dict(service.promotions.approve(version, actor=_person(request))))
+
+    @app.post(
+        "/training/rollback",
+        tags=["promotion"],
+        summary="Make the previous champion the champion again, at once",
+        responses=problems(None, 409, 422, 503),
+        openapi_extra=_CHANGE,
+    )
+    def rollback(request: Request, body: Reason) -> Response:
+        return json_response(as_dict(service.promotions.rollback([body.reason], actor=_person(request))))
+
+    @app.get(
+        "/training/promotions",
+        tags=["promotion"],
+        summary="The ledger: who put which version where, when, why, for how long; newest first",
+        responses=problems(None, 422, 503),
+        openapi_extra=_READ,
+    )
+    def ledger(
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Rows older than this id.")] = None,
+    ) -> Response:
+        return json_response({"promotions": [as_dict(row) for row in service.ledger.history(limit, before)]})
+
+
+def _person(request: Request) -> str:
+    """Return who answers for a request: two keys of one person are one person."""
+    caller = principal(request)
+    return caller.owner or caller.name
+
+
+def _checks(service: Service) -> Mapping[str, Any]:
+    async def ledger() -> Mapping[str, Any]:
+        await asyncio.to_thread(service.database.check)
+        return {}
+
+    async def mlflow() -> Mapping[str, Any]:
+        return {"roles": await asyncio.to_thread(service.reader.aliases)}
+
+    async def dataset() -> Mapping[str, Any]:
+        path = service.repo.layout.dataset / MANIFEST
+        try:
+            manifest = read_json(path)
+        except (FileNotFoundError, ValueError):
+            return {"status": "degraded", "detail": "There is no training set yet: the first training builds it."}
+        return {"rows": manifest["rows"], "data_version": manifest["data_version"]}
+
+    return {"database": ledger, "jobs": service.jobs.health, "mlflow": mlflow, "dataset": dataset}
