@@ -13,9 +13,20 @@ A step that is done is not done again, whatever happens; one that was cut off is
 """
 
 from core.jobs.jobs import Jobs
-from core.jobs.model import Job, Step
+from core.jobs.model import Job, Step, words
 from core.jobs.routes import add_job_routes, started
 from core.jobs.stage import run_stage
-from core.jobs.work import Work, worth_another_try
+from core.jobs.work import Stopping, Work, worth_another_try
 
-__all__ = ["Job", "Jobs", "Step", "Work", "add_job_routes", "run_stage", "started", "worth_another_try"]
+__all__ = [
+    "Job",
+    "Jobs",
+    "Step",
+    "Stopping",
+    "Work",
+    "add_job_routes",
+    "run_stage",
+    "started",
+    "words",
+    "worth_another_try",
+]

@@ -37,6 +37,8 @@ class Kind:
     function: Callable[[Work, dict[str, Any]], Any]
     steps: tuple[str, ...]
     queue: str
+    on_cancel: Callable[[str], None] | None = None
+    on_retry: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,14 @@ class Jobs:
         self._queues[name] = concurrency
 
     def register(
-        self, kind: str, function: Callable[[Work, dict[str, Any]], Any], *, steps: tuple[str, ...], queue: str
+        self,
+        kind: str,
+        function: Callable[[Work, dict[str, Any]], Any],
+        *,
+        steps: tuple[str, ...],
+        queue: str,
+        on_cancel: Callable[[str], None] | None = None,
+        on_retry: Callable[[str], None] | None = None,
     ) -> None:
         """Declare a kind of job.
 
@@ -77,6 +84,8 @@ class Jobs:
             The names of its steps, in order.
         queue : str
             Where it waits.
+        on_cancel, on_retry : callable, optional
+            Called with the id of a job that somebody has cancelled or retried.
 
         Raises
         ------
@@ -85,7 +94,7 @@ class Jobs:
         """
         if queue not in self._queues:
             raise ConfigError(f"The jobs {kind!r} wait in {queue!r}, which is no queue.", hint="Call queue() first.")
-        self._kinds[kind] = Kind(kind, function, steps, queue)
+        self._kinds[kind] = Kind(kind, function, steps, queue, on_cancel, on_retry)
 
     def schedule(self, name: str, cron: str, start: Callable[[datetime], Any]) -> None:
         """Call ``start(moment)`` whenever a cron expression (UTC) says so, once over all processes."""
@@ -259,6 +268,8 @@ class Jobs:
                 self._client.cancel_workflow(job_id)
             self._log(job_id).write("is cancelled")
             job = self.get(job_id)
+            if job.status == "cancelled" and (told := self._kinds[job.kind].on_cancel) is not None:
+                told(job_id)
         if job.status != "cancelled":
             raise Conflict(f"{job_id} is {job.status} already: it cannot be cancelled.")
         return job
@@ -274,6 +285,8 @@ class Jobs:
         job = self.get(job_id)
         if job.status not in ("failed", "cancelled"):
             raise Conflict(f"{job_id} is {job.status}: only failed and cancelled jobs are retried.")
+        if (told := self._kinds[job.kind].on_retry) is not None:
+            told(job_id)
         with unavailable(self._store):
             recorded = self._client.list_workflow_steps(job_id, load_output=True)
             failed = [s["function_id"] for s in recorded if s["error"] is not None]

@@ -160,6 +160,17 @@ class Work:
         if not found or found[0].status == "CANCELLED" or (found[0].attributes or {}).get("attempt", 1) != self.attempt:
             raise dbos_error.DBOSWorkflowCancelledError(f"Job {self.id} was cancelled.")
 
+    def pause(self, seconds: float) -> None:
+        """Wait, no longer than the service lives.
+
+        Raises
+        ------
+        Stopping
+            When the service stops.
+        """
+        if self._stopping.wait(seconds):
+            raise Stopping
+
     def _begin(self, name: str) -> None:
         self._current = name
         step = self._step(name)

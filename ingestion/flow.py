@@ -1,0 +1,215 @@
+"""The flow: import, validate, preprocess, materialize, train, gate, promote, reload, as one durable job.
+
+The first four are stages that run here. Training, gate and promotion are one job of the training service, started with
+this job's id as idempotency key, so that there is one training however often this side is cut off. The last step waits
+until the prediction service serves what was promoted.
+
+A step that fails leaves what is in use as it is: features are added, not replaced, and the champion's pointer moves
+last.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import closing, suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from core.client import PredictionClient, TrainingClient
+from core.clock import SystemClock
+from core.errors import PunctualError, ServiceUnavailable, Unavailable
+from core.jobs import Stopping, Work, words
+from core.notify import Message
+from ingestion.flow_runs import FlowRuns, audit_line
+
+if TYPE_CHECKING:
+    from core.auth import Accounts
+    from core.client import JobView
+    from core.notify import Notifier
+    from ingestion.steps import Steps
+
+log = logging.getLogger("punctual.flow")
+
+Trigger = Literal["hand", "schedule", "new-data"]
+KIND = "flow"
+STEPS = ("begin", "plan", "import", "validate", "preprocess", "materialize", "train", "reload", "record", "notify")
+RELOAD_SECONDS = 120.0
+_LOOK_SECONDS = 0.5
+_Result = TypeVar("_Result")
+
+
+class Flow:
+    """Runs the flow; :meth:`run` is the job's function.
+
+    Parameters
+    ----------
+    steps : Steps
+        The steps on data.
+    training : callable
+        Gives a client of the training service.
+    prediction : callable
+        Gives a client of the prediction service.
+    runs : FlowRuns
+        Where runs are recorded.
+    accounts : Accounts
+        Where the audit record goes.
+    notifier : Notifier
+        Who is told at the end.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        *,
+        training: Callable[[], TrainingClient],
+        prediction: Callable[[], PredictionClient],
+        runs: FlowRuns,
+        accounts: Accounts,
+        notifier: Notifier,
+    ) -> None:
+        self._steps = steps
+        self._training = training
+        self._prediction = prediction
+        self._runs = runs
+        self._accounts = accounts
+        self._notifier = notifier
+
+    def run(self, work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Run it; what has come of it is recorded and told, whether it went well or not.
+
+        Parameters
+        ----------
+        work : Work
+            The job.
+        arguments : dict
+            ``trigger``: ``hand``, ``schedule`` or ``new-data``.
+
+        Returns
+        -------
+        dict
+            ``outcome`` (``promoted``, ``kept`` or ``nothing new``), ``window``, ``data_version``, ``model_version``,
+            ``serving``, ``reasons``.
+
+        Raises
+        ------
+        PunctualError
+            What the step that failed, failed with.
+        """
+        trigger = str(arguments["trigger"])
+        facts: dict[str, Any] = {"trigger": trigger}
+        self._try(work, "begin", lambda: self._runs.begin(work.id, trigger, work.actor))
+        try:
+            self._advance(work, trigger, facts)
+        except Exception as error:  # whatever it was, the run has ended
+            self._end(work, "failed", facts | {"outcome": "failed", "error": words(error)})
+            raise
+        self._end(work, "done", facts)
+        return facts
+
+    def _advance(self, work: Work, trigger: str, facts: dict[str, Any]) -> None:
+        steps = self._steps
+        facts["window"] = window = self._try(work, "plan", lambda: steps.plan({}))
+        if window is None and trigger == "schedule":
+            facts["outcome"] = "nothing new"
+            return
+        if window is not None:
+            facts["import"] = self._try(work, "import", lambda: steps.fetch(work, window))
+        facts["validate"] = self._try(work, "validate", lambda: steps.validate(work))
+        self._try(work, "preprocess", lambda: steps.preprocess(work))
+
+        def materialize() -> str:
+            steps.materialize(work)
+            return steps.version(work)
+
+        facts["data_version"] = self._try(work, "materialize", materialize)
+        trained = self._try(work, "train", lambda: self._train(work))
+        facts |= trained
+        facts["outcome"] = "promoted" if trained["promoted"] else "kept"
+        facts["serving"] = self._try(work, "reload", lambda: self._reload(work, trained))
+
+    def _try(self, work: Work, name: str, function: Callable[[], _Result]) -> _Result:
+        return work.step(name, function, attempts=self._steps.attempts, pause=self._steps.pause)
+
+    def _train(self, work: Work) -> dict[str, Any]:
+        """Have it trained, judged and, if it deserves it, promoted; wait for that."""
+        # A retry is a new training: the old one's failure would be the answer again.
+        key = work.id if work.attempt == 1 else f"{work.id}-{work.attempt}"
+        with closing(self._training()) as client:
+            job = client.train({"promote": True}, idempotency_key=key)
+            work.log(f"training job {job.id}")
+
+            def look(view: JobView) -> None:
+                try:
+                    work.check()
+                except Stopping:  # it goes on without us, and we find it again
+                    raise
+                except BaseException:  # cancelled
+                    with suppress(PunctualError):  # it may be over, or away: then there is nothing to stop
+                        client.http.call("POST", f"/training/jobs/{job.id}/cancel")
+                    raise
+                work.advance(view.progress, view.step or "")
+
+            result = dict(client.wait(job.id, each=look).result or {})
+        return {
+            "training_job": job.id,
+            "model_version": _text(result.get("version")),
+            "promoted": bool(result.get("promoted")),
+            "reasons": list(result.get("reasons") or []),
+        }
+
+    def _reload(self, work: Work, trained: dict[str, Any]) -> str | None:
+        """Wait until the prediction service serves the promoted version; return what it serves."""
+        with closing(self._prediction()) as client:
+            if not trained["promoted"]:
+                try:
+                    return client.models().serving
+                except Unavailable as error:  # nothing has changed for it, so it need not be there
+                    work.log(words(error))
+                    return None
+            wanted = trained["model_version"]
+            deadline = SystemClock().now().timestamp() + RELOAD_SECONDS
+            while (serving := client.models().serving) != wanted:
+                work.check()
+                if SystemClock().now().timestamp() > deadline:
+                    raise ServiceUnavailable(
+                        f"The prediction service serves version {serving}, not yet the promoted {wanted}.",
+                        hint="Its log says why; the promotion stands.",
+                    )
+                work.pause(_LOOK_SECONDS)
+            return serving
+
+    def _end(self, work: Work, status: str, facts: dict[str, Any]) -> None:
+        def record() -> None:
+            run = self._runs.end(work.id, status, facts)
+            self._accounts.audit(work.actor, "flow", work.id, status, detail=audit_line(run))
+
+        self._try(work, "record", record)
+        work.step("notify", lambda: self._notifier.send(_message(work, status, facts)))
+
+
+def _message(work: Work, status: str, facts: dict[str, Any]) -> Message:
+    if status == "failed":
+        text = f"{facts['error']}\n\nWhat was in use before still is. Mend the cause, then retry the job {work.id}."
+    elif facts["outcome"] == "promoted":
+        text = f"Version {facts['model_version']} is the champion now; {facts['serving']} is served."
+    elif facts["outcome"] == "kept":
+        text = "The champion stays: " + (
+            "; ".join(map(str, facts["reasons"])) or "the gate did not let the new one pass."
+        )
+    else:
+        text = "There was nothing new to import."
+    subject = f"punctual: flow {status}: {facts['outcome']}"
+    return Message(f"flow.{status}", subject, text, {"flow": work.id, "actor": work.actor, **facts})
+
+
+def start_key(trigger: Trigger, moment: datetime, window: str = "") -> str:
+    """Return the idempotency key of a flow that no person starts: one an hour a window, one a moment of the schedule.
+
+    A window that could not be taken in is tried again in the next hour, not at every look.
+    """
+    return f"{trigger}-{window}-{moment:%Y%m%dT%H}" if trigger == "new-data" else f"{trigger}-{moment:%Y%m%dT%H%M%S}"
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,99 @@
+"""The record of flow runs: who or what started each, when, on which data, and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from core.clock import SystemClock
+from core.tables import FlowRun
+
+if TYPE_CHECKING:
+    from core.database import Database
+
+
+class FlowRuns:
+    """Rows of ``flow_runs``, one a run, by the id of its job.
+
+    Parameters
+    ----------
+    database : Database
+        That of accounts and audit.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, run_id: str, trigger: str, actor: str) -> None:
+        """Note that a run has begun; one that goes on after it was cut off or retried keeps its beginning.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            When it cannot be kept; nothing has been done then.
+        """
+        with self._database.session() as session:
+            run = session.get(FlowRun, run_id)
+            if run is None:
+                now = SystemClock().now()
+                session.add(
+                    FlowRun(id=run_id, trigger=trigger, actor=actor, started_at=now, status="running", result={})
+                )
+
+    def end(self, run_id: str, status: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """Note how a run has ended, and return its row.
+
+        Parameters
+        ----------
+        run_id : str
+            The run.
+        status : str
+            ``done`` or ``failed``.
+        facts : dict
+            What has come of it; ``data_version`` and ``model_version`` get columns of their own.
+        """
+        with self._database.session() as session:
+            run = session.get_one(FlowRun, run_id)
+            run.ended_at, run.status, run.result = SystemClock().now(), status, facts
+            run.data_version = facts.get("data_version")
+            run.model_version = facts.get("model_version")
+            return as_dict(run)
+
+    def cancelled(self, run_id: str) -> None:
+        """Note that a run was cancelled; one that is over stays as it is."""
+        with self._database.session() as session:
+            run = session.get(FlowRun, run_id)
+            if run is not None and run.status == "running":
+                run.ended_at, run.status = SystemClock().now(), "cancelled"
+
+    def again(self, run_id: str) -> None:
+        """Note that a run goes on, retried."""
+        with self._database.session() as session:
+            run = session.get(FlowRun, run_id)
+            if run is not None:
+                run.ended_at, run.status = None, "running"
+
+    def latest(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Return runs, newest first."""
+        with self._database.session(reading=True) as session:
+            found = session.scalars(select(FlowRun).order_by(FlowRun.started_at.desc()).limit(limit))
+            return [as_dict(run) for run in found]
+
+
+def as_dict(run: FlowRun) -> dict[str, Any]:
+    """Return a run as plain data."""
+    names = ("id", "trigger", "actor", "started_at", "ended_at", "status", "data_version", "model_version", "result")
+    return {name: getattr(run, name) for name in names}
+
+
+def audit_line(run: dict[str, Any]) -> dict[str, Any]:
+    """Return what the audit log says of a run: trigger, data, model and outcome."""
+    result = run["result"]
+    return {
+        "trigger": run["trigger"],
+        "data_version": run["data_version"],
+        "model_version": run["model_version"],
+        "outcome": result.get("outcome"),
+        "error": result.get("error"),
+    }
