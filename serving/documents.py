@@ -9,7 +9,6 @@ from feast.value_type import ValueType
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from core.repo import FeatureRepo
     from serving.resolve import Needs
 
 _JSON_TYPES: dict[ValueType, dict[str, Any]] = {
@@ -52,33 +51,25 @@ class PredictResponse(BaseModel):
     predictions: list[Prediction]
 
 
-class OffendingEntity(BaseModel):
-    """Why one entity of a request cannot be answered."""
+def request_body(needs: Needs | None) -> dict[str, Any]:
+    """Return the OpenAPI request body: every field a client may send, and an example with the required ones.
 
-    entity: int = Field(description="Position in the request, from 0.")
-    detail: str
-
-
-class Problem(BaseModel):
-    """Problem details, RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    correlation_id: str = ""
-    errors: list[OffendingEntity] = []
-
-
-def request_body(repo: FeatureRepo, needs: Needs) -> dict[str, Any]:
-    """Return the OpenAPI request body: every field a client may send, and an example with the required ones."""
+    Without ``needs`` (nothing is applied yet) entities are objects of any fields.
+    """
+    if needs is None:
+        entity: dict[str, Any] = {"type": "object"}
+        return _body(entity, {})
     fields = {name: dict(_JSON_TYPES.get(kind, {})) for name, kind in needs.types.items()}
     required = [name for name in needs.types if name in needs.entity_keys or name not in needs.lookups]
     for name in fields:
         if name in needs.lookups:
             fields[name]["description"] = f"Read from {needs.lookups[name]} when it is not sent."
     entity = {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+    return _body(entity, {name: _EXAMPLES.get(needs.types[name], f"<{name}>") for name in required})
+
+
+def _body(entity: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     entities = {"type": "array", "items": entity, "minItems": 1}
     schema = {"type": "object", "properties": {"entities": entities}, "required": ["entities"]}
-    example = {"entities": [{name: _EXAMPLES.get(needs.types[name], f"<{name}>") for name in required}]}
-    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+    content = {"application/json": {"schema": schema, "example": {"entities": [example]}}}
+    return {"required": True, "content": content}

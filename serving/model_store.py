@@ -1,4 +1,4 @@
-"""The models this machine can serve: local copies of registered versions, and which of them is champion."""
+"""The models this machine can serve: local copies of registered versions, and which of them has which role."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ModelUnavailable
 from core.files import read_json
 from core.model import HEADER, PredictionModel
+from core.registry import pointed_version
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.layout import Layout
 
 
-def champion_version(layout: Layout) -> str:
-    """Return the version that the local pointer names.
+def load(layout: Layout, version: str) -> PredictionModel:
+    """Load a version from its local copy, without MLflow.
 
     Raises
     ------
     ModelUnavailable
-        When nothing was promoted on this machine.
+        When there is none, or its copy is damaged.
     """
-    pointer = layout.models / "champion.json"
-    if not pointer.is_file():
-        raise ModelUnavailable("There is no champion model to serve.", hint="Train and promote one: punctual train")
-    return str(read_json(pointer)["version"])
+    model = PredictionModel.load(layout.models / version)
+    model.metadata["version"] = version
+    return model
 
 
 def load_champion(layout: Layout) -> PredictionModel:
@@ -34,17 +36,27 @@ def load_champion(layout: Layout) -> PredictionModel:
     ModelUnavailable
         When there is none, or its copy is damaged.
     """
-    version = champion_version(layout)
-    model = PredictionModel.load(layout.models / version)
-    model.metadata["version"] = version
-    return model
+    version = pointed_version(layout, "champion")
+    if version is None:
+        raise no_champion()
+    return load(layout, version)
+
+
+def no_champion() -> ModelUnavailable:
+    """Return the error for a machine where nothing was promoted."""
+    return ModelUnavailable("There is no champion model to serve.", hint="Train and promote one: punctual train")
+
+
+def folders(layout: Layout) -> list[Path]:
+    """Return the folders of all local copies, the newest version first."""
+    found = [p for p in layout.models.glob("*") if (p / HEADER).is_file() and not p.name.startswith(".")]
+    return sorted(found, key=lambda p: (len(p.name), p.name), reverse=True)
 
 
 def available(layout: Layout) -> dict[str, Any]:
-    """Return every version with a local copy, newest first, and the champion's version."""
-    folders = [p for p in layout.models.glob("*") if (p / HEADER).is_file() and not p.name.startswith(".")]
+    """Return every version with a local copy, newest first, and the versions of champion and challenger, or None."""
     models = []
-    for folder in sorted(folders, key=lambda p: (len(p.name), p.name), reverse=True):
+    for folder in folders(layout):
         header = read_json(folder / HEADER)
         models.append(
             {
@@ -56,4 +68,8 @@ def available(layout: Layout) -> dict[str, Any]:
                 "lineage": header["metadata"],
             }
         )
-    return {"champion": champion_version(layout), "models": models}
+    return {
+        "champion": pointed_version(layout, "champion"),
+        "challenger": pointed_version(layout, "challenger"),
+        "models": models,
+    }

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from core.clock import SystemClock
-from core.errors import InvalidRequest, ModelUnavailable, StoreUnavailable, UnknownEntity
+from core.errors import InvalidRequest, ModelUnavailable, RequestError, Unavailable, UnknownEntity
 from core.logs import correlation_id
-from serving import on_demand
+from serving.batching import Batcher
 from serving.log import PredictionIds, PredictionLog
+from serving.lookup import NOTHING, Bad, Lookup
 from serving.request import Entity, offending
-from stores.reader import OnlineReader, OnlineRows, Status
+from stores.codec import from_microseconds
+from stores.reader import OnlineRows, Status
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
-
     from core.clock import Clock
     from core.model import PredictionModel
+    from serving.metrics import PredictionMetrics
     from serving.resolve import Needs
+    from serving.shadow import Shadow
 
-# Up to here a model call is shorter than handing it to a thread and back.
-_INLINE_ROWS = 64
-_NOTHING = (Status.NOT_FOUND, Status.FUTURE)
+Answer = dict[str, Any]
+# Up to here a model call is shorter than handing it to a thread and back, and than what a request may wait for others.
+_INLINE_ROWS = 256
+_TOGETHER = 64  # entities that are answered together
+_LATE = (Status.STALE, Status.EXPIRED)
 
 
 def check_fit(model: PredictionModel, needs: Needs) -> None:
@@ -44,58 +52,79 @@ def check_fit(model: PredictionModel, needs: Needs) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: its entities, and the id that finds it in the logs."""
+
+    entities: Sequence[Entity]
+    request: str
+
+    def __len__(self) -> int:
+        return len(self.entities)
+
+
 class Predictor:
-    """Predicts for one problem with one model.
+    """Predicts with one model, for as long as that is the one to serve with.
+
+    A request is answered by one predictor from its beginning to its end, so an answer is never of two models.
 
     Parameters
     ----------
-    store : FeatureStore
-        Opened once; the plans are made from its registry.
-    needs : Needs
-        Keys and inputs, and where they come from.
+    lookup : Lookup
+        Where features come from.
     model : PredictionModel
         What to score with.
     clock : Clock
         What "now" is for features.
     log : PredictionLog
         Where every prediction goes.
+    ids : PredictionIds
+        The process's own: ids are unique over all predictors.
+    metrics : PredictionMetrics, optional
+        Counts what is predicted.
+    shadow : Shadow, optional
+        Scores some of the predictions with a second model, beside the requests.
+
+    Raises
+    ------
+    ModelUnavailable
+        When the model asks for features that there are not.
     """
 
     def __init__(
-        self, store: FeatureStore, needs: Needs, model: PredictionModel, clock: Clock, log: PredictionLog
+        self,
+        lookup: Lookup,
+        model: PredictionModel,
+        clock: Clock,
+        log: PredictionLog,
+        ids: PredictionIds,
+        *,
+        metrics: PredictionMetrics | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
-        self._needs, self._model, self._clock, self._log = needs, model, clock, log
-        self._features = OnlineReader(store, needs.reading)
-        self._lookup = OnlineReader(store, list(needs.lookups.values())) if needs.lookups else None
-        self._names = [f.name for f in model.features]
-        self._ids = PredictionIds()
+        check_fit(model, lookup.needs)
+        self.lookup, self.model = lookup, model
+        self._clock, self._log, self._ids = clock, log, ids
+        self._metrics, self._shadow = metrics, shadow
         self._machine = SystemClock()
-        self._own_views = self._views_of_the_entity(store)
+        self._names = tuple(f.name for f in model.features)
+        self._constant = {
+            "model_version": model.version,
+            "feature_service": lookup.needs.service.name,
+            "schema_hash": model.schema_hash,
+        }
+        self._batcher: Batcher[Call, list[Answer]] = Batcher(self.answer, most=_TOGETHER)
 
     @property
-    def model(self) -> PredictionModel:
-        """The model in use."""
-        return self._model
+    def idle(self) -> bool:
+        """Whether no request is in hand."""
+        return self._batcher.idle
 
-    async def start(self) -> None:
-        """Call everything once, so that the first request does not pay for it; an absent store is no reason to fail."""
-        self._model.predict_proba({name: [None] for name in self._names})
-        with suppress(StoreUnavailable):  # /health says so, and requests get a 503 until it is back
-            await self.ping()
+    def warm(self) -> None:
+        """Score once, so that the first request does not pay for what that loads."""
+        self.model.predict_proba({name: [None] for name in self._names})
 
-    async def ping(self) -> None:
-        """Make sure that the online store answers.
-
-        Raises
-        ------
-        StoreUnavailable
-            When it does not.
-        """
-        await self._features.warm()
-        if self._lookup:
-            await self._lookup.warm()
-
-    async def predict(self, entities: Sequence[Entity]) -> list[dict[str, Any]]:
+    async def predict(self, entities: Sequence[Entity]) -> list[Answer]:
         """Return one prediction an entity, in order, and hand them to the log.
 
         Raises
@@ -106,124 +135,163 @@ class Predictor:
             As the reader and the log say.
         """
         self._log.check_room(len(entities))
-        now = self._clock.now()
-        rows = [dict(entity) for entity in entities]
-        known = await self._look_up(rows, now)
-        online = await self._features.read(rows, now)
-        self._check_known(rows, online, known)
-        columns = self._columns(rows, online)
-        inputs = {name: columns[name] for name in self._names}
-        if len(rows) > _INLINE_ROWS:
-            scores = await asyncio.to_thread(self._model.predict_proba, inputs)
-        else:
-            scores = self._model.predict_proba(inputs)
-        return self._answer(entities, rows, online, inputs, scores.tolist(), now)
+        return await self._batcher(Call(entities, correlation_id.get()))
 
-    async def _look_up(self, rows: list[Entity], now: datetime) -> set[int]:
-        """Fill in what the entities stand for; a value that was sent stays. Return the positions found."""
-        wanted = self._needs.types
-        lacking = {i for i, row in enumerate(rows) if any(name not in row for name in self._needs.lookups)}
-        unknown: dict[int, str] = {}
-        if lacking and self._lookup is not None:
-            # A row that lacks nothing is read without keys: positions stay those of the request.
-            found = await self._lookup.read([row if i in lacking else {} for i, row in enumerate(rows)], now)
-            for i in sorted(lacking):
-                if all(view.status[i] in _NOTHING for view in found.views.values()):
-                    unknown[i] = self._unknown(rows[i])
-                    continue
-                for name, reference in self._needs.lookups.items():
-                    if name not in rows[i]:
-                        rows[i][name] = found.columns[reference.partition(":")[2]][i]
-        if unknown:
-            raise offending(UnknownEntity, unknown)
-        missing = {
-            i: f"{', '.join(absent)} must be sent: no feature view of the entity carries it"
-            for i, row in enumerate(rows)
-            if (absent := [name for name in wanted if name not in row])
-        }
-        if missing:
-            raise offending(InvalidRequest, missing)
-        return lacking
+    async def answer(self, calls: Sequence[Call]) -> list[list[Answer] | Exception]:
+        """Answer several calls together; what is wrong with one of them is no other's trouble.
 
-    def _check_known(self, rows: list[Entity], online: OnlineRows, known: set[int]) -> None:
-        """Refuse ids of which no view of the service knows anything, where no lookup has found them."""
-        own = [online.views[name] for name in self._own_views]
-        unknown = {
-            i: self._unknown(row)
-            for i, row in enumerate(rows)
-            if own and i not in known and all(view.status[i] in _NOTHING for view in own)
-        }
-        if unknown:
-            raise offending(UnknownEntity, unknown)
-
-    def _unknown(self, row: Entity) -> str:
-        keys = ", ".join(f"{name} {row[name]!r}" for name in self._needs.entity_keys)
-        return f"the online store knows no {keys}"
-
-    def _columns(self, rows: list[Entity], online: OnlineRows) -> dict[str, list[Any]]:
-        columns: dict[str, list[Any]] = dict(online.columns)
-        for name in self._needs.types:
-            columns[name] = [row[name] for row in rows]
-        for view in self._needs.on_demand:
-            columns |= on_demand.run(view, columns, len(rows))
-        return columns
-
-    def _answer(
-        self,
-        entities: Sequence[Entity],
-        rows: Sequence[Entity],
-        online: OnlineRows,
-        inputs: Mapping[str, list[Any]],
-        scores: list[float],
-        now: datetime,
-    ) -> list[dict[str, Any]]:
-        served, request = self._machine.now(), correlation_id.get()
-        views = {name: view.event_timestamps for name, view in online.views.items()}
-        answers, records = [], []
-        for i, (entity, score) in enumerate(zip(entities, scores, strict=True)):
-            answer = {
-                "prediction_id": self._ids.next(),
-                **entity,
-                "class": self._model.label(score),
-                "probability": score,
-                "model_version": self._model.version,
-                "features_as_of": {
-                    name: None if online.views[name].status[i] in _NOTHING else moments[i]
-                    for name, moments in views.items()
-                },
-                "stale": online.stale(i),
-            }
-            answers.append(answer)
-            records.append(
-                {
-                    **{k: answer[k] for k in ("prediction_id", "class", "probability", "features_as_of", "stale")},
-                    "predicted_at": now,
-                    "served_at": served,
-                    "entity": rows[i],
-                    "features": {name: inputs[name][i] for name in self._names},
-                    "model_version": self._model.version,
-                    "feature_service": self._needs.service.name,
-                    "schema_hash": self._model.schema_hash,
-                    "correlation_id": request,
-                }
-            )
-        self._log.append(records)
+        Raises
+        ------
+        StoreUnavailable
+            When nothing can be answered.
+        """
+        try:
+            return await self._together(calls)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the answer to the call that it is about
+            if len(calls) == 1:
+                return [error]
+        answers: list[list[Answer] | Exception] = []
+        for call in calls:
+            answers += await self.answer([call])
         return answers
 
-    def _views_of_the_entity(self, store: FeatureStore) -> list[str]:
-        """Return the views of the service that are keyed by the problem's entity alone."""
-        keys = set(self._needs.entity_keys)
-        names = []
-        for projection in self._needs.service.feature_view_projections:
-            if projection.name_to_use() not in self._features.views:
-                continue
-            view = store.get_feature_view(projection.name)
-            if {projection.join_key_map.get(c.name, c.name) for c in view.entity_columns} == keys:
-                names.append(projection.name_to_use())
-        return names
+    async def _together(self, calls: Sequence[Call]) -> list[list[Answer] | Exception]:
+        now, start = self._clock.now(), perf_counter()
+        turn = _Turn(calls)
+        looked_up, unknown = await self.lookup.fill(turn.rows, now)
+        turn.refuse(UnknownEntity, unknown)
+        turn.refuse(InvalidRequest, self.lookup.incomplete(turn.rows))
+        # Rows of refused calls go on without keys: that asks for nothing, and positions stay.
+        online = await self.lookup.features.read(turn.good_rows(), now)
+        turn.refuse(UnknownEntity, self.lookup.unknown(turn.rows, online, looked_up))
+        if self._metrics:
+            self._metrics.looked_up(perf_counter() - start)
+        if turn.good:
+            await self._score(turn, online, now)
+        return turn.answers()
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._features.close()
-        if self._lookup:
-            self._lookup.close()
+    async def _score(self, turn: _Turn, online: OnlineRows, now: datetime) -> None:
+        columns = self.lookup.columns(turn.rows, online)
+        inputs = {name: columns[name] for name in self._names}
+        start = perf_counter()
+        if len(turn.rows) > _INLINE_ROWS:
+            scores = (await asyncio.to_thread(self.model.predict_proba, inputs)).tolist()
+        else:
+            scores = self.model.predict_proba(inputs).tolist()
+        if self._metrics:
+            self._metrics.scored(perf_counter() - start)
+        served, name = self._machine.now(), self.model.label
+        as_of, late = _as_of(online, len(turn.rows)), _late(online)
+        seen = list(zip(*inputs.values(), strict=True)) if inputs else [()] * len(scores)
+        records = []
+        for call, first in turn.good:
+            answers = []
+            for i, entity in enumerate(call.entities, first):
+                core = {"prediction_id": self._ids.next(), "class": name(scores[i]), "probability": scores[i]}
+                stale = [view for view, status in late if status[i] in _LATE]
+                answers.append(
+                    {
+                        "prediction_id": core["prediction_id"],
+                        **entity,
+                        "class": core["class"],
+                        "probability": scores[i],
+                        "model_version": self._constant["model_version"],
+                        "features_as_of": orjson.Fragment(as_of[i]),
+                        "stale": stale,
+                    }
+                )
+                records.append(
+                    {
+                        **core,
+                        **self._constant,
+                        "predicted_at": now,
+                        "served_at": served,
+                        "entity": turn.rows[i],
+                        "features": dict(zip(self._names, seen[i], strict=True)),
+                        "features_as_of": as_of[i],
+                        "stale": stale,
+                        "correlation_id": call.request,
+                    }
+                )
+            turn.give(first, answers)
+            if self._shadow is not None:
+                self._shadow.offer(
+                    [a["prediction_id"] for a in answers], first, scores, columns, now, self.model.version
+                )
+        self._log.append(records)
+        if self._metrics:
+            self._metrics.predicted(records, self._log.lag.waiting)
+
+
+class _Turn:
+    """Calls that are answered together: all their rows, and what has become of each call."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.rows: list[Entity] = [dict(entity) for call in calls for entity in call.entities]
+        self._starts: list[int] = []
+        first = 0
+        for call in calls:
+            self._starts.append(first)
+            first += len(call)
+        self.good = list(zip(calls, self._starts, strict=True))
+        self._answers: dict[int, list[Answer] | Exception] = {}
+
+    def refuse(self, kind: type[RequestError], bad: Bad) -> None:
+        """Take out the calls that have bad rows, each told of its own."""
+        if not bad:
+            return
+        good = []
+        for call, first in self.good:
+            own = {i - first: bad[i] for i in range(first, first + len(call)) if i in bad}
+            if own:
+                self._answers[first] = offending(kind, own)
+            else:
+                good.append((call, first))
+        self.good = good
+
+    def good_rows(self) -> list[Entity]:
+        """Return all rows, those of refused calls without their keys."""
+        if not self._answers:
+            return self.rows
+        rows: list[Entity] = [{} for _ in self.rows]
+        for call, first in self.good:
+            rows[first : first + len(call)] = self.rows[first : first + len(call)]
+        return rows
+
+    def give(self, first: int, answers: list[Answer]) -> None:
+        """Keep the answers of the call that begins at a row."""
+        self._answers[first] = answers
+
+    def answers(self) -> list[list[Answer] | Exception]:
+        """Return what each call gets, in their order."""
+        return [self._answers[first] for first in self._starts]
+
+
+@lru_cache(maxsize=50_000)
+def _moment(microseconds: int) -> bytes:
+    return orjson.dumps(from_microseconds(microseconds), option=orjson.OPT_UTC_Z)
+
+
+def _as_of(online: OnlineRows, count: int) -> list[bytes]:
+    """Return for each row a JSON object: view -> when its values became known; null where nothing is known."""
+    columns = []
+    for name, view in online.views.items():
+        head = orjson.dumps(name) + b":"
+        columns.append(
+            [
+                head + (b"null" if us is None or status in NOTHING else _moment(us))
+                for status, us in zip(view.status, view.event_us, strict=True)
+            ]
+        )
+    return [b"{" + b",".join(row) + b"}" for row in zip(*columns, strict=True)] if columns else [b"{}"] * count
+
+
+def _late(online: OnlineRows) -> list[tuple[str, list[Status]]]:
+    """Return the views of which some row is older than promised."""
+    return [
+        (name, view.status)
+        for name, view in online.views.items()
+        if Status.STALE in view.status or Status.EXPIRED in view.status
+    ]

@@ -9,11 +9,10 @@ import pytest
 
 from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
-from serving.app import build_app
 from tests.asgi import Api
 from tests.serving import orders
 from tests.serving import world as worlds
-from tests.serving.world import World, free_port
+from tests.serving.world import World, free_port, service, settings_of
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +27,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(scope="session")
 def settings(world: World) -> Settings:
     """Give settings with limits that a test can reach."""
-    return Settings(feature_repo=world.folder, max_batch=20, max_body_bytes=65_536)
+    return settings_of(world.repo, max_batch=20, max_body_bytes=65_536)
 
 
 @pytest.fixture(scope="session")
-def api(world: World, settings: Settings) -> Iterator[Api]:
+def api(world: World) -> Iterator[Api]:
     """Give the prediction service of the loans."""
-    with Api(build_app(world.repo, settings)) as served:
+    with service(world.repo, max_batch=20, max_body_bytes=65_536) as served:
         yield served
 
 
@@ -56,5 +55,5 @@ def orders_repo(world: World, tmp_path_factory: pytest.TempPathFactory) -> Featu
 @pytest.fixture(scope="session")
 def orders_api(orders_repo: FeatureRepo) -> Iterator[Api]:
     """Give the prediction service of the orders."""
-    with Api(build_app(orders_repo, Settings(feature_repo=orders_repo.layout.repo))) as served:
+    with service(orders_repo) as served:
         yield served

@@ -7,12 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from core.errors import ModelUnavailable
 from core.model import Feature
 from core.settings import Settings
-from serving.app import build_app
 from tests.asgi import Api, chunks, problem
-from tests.serving.world import World
+from tests.serving.test_log import eventually
+from tests.serving.world import World, service
 
 GOOD = {"loan_id": 3000}
 
@@ -143,8 +142,8 @@ def test_a_prediction_id_is_no_way_into_sql_or_files(api: Api) -> None:
         problem(api.get(f"/predictions/{sly}"), 404)
 
 
-def test_a_store_that_is_empty_then_filled_then_away_then_back(own_world: World, settings: Settings) -> None:
-    with Api(build_app(own_world.repo, settings)) as api:
+def test_a_store_that_is_empty_then_filled_then_away_then_back(own_world: World) -> None:
+    with service(own_world.repo) as api:
         problem(api.predict(GOOD), 404)
         own_world.fill()
         assert api.predict(GOOD).status_code == httpx.codes.OK
@@ -158,24 +157,33 @@ def test_a_store_that_is_empty_then_filled_then_away_then_back(own_world: World,
         assert api.get("/health").status_code == httpx.codes.OK
 
 
-def test_a_service_may_start_before_its_store(own_world: World, settings: Settings) -> None:
+def test_a_service_may_start_before_its_store(own_world: World) -> None:
     own_world.fill()
     own_world.server.stop()
-    with Api(build_app(own_world.repo, settings)) as api:
+    with service(own_world.repo) as api:
         problem(api.predict(GOOD), 503)
         own_world.server.start()
         assert api.predict(GOOD).status_code == httpx.codes.OK
 
 
-def test_no_model(own_world: World, settings: Settings) -> None:
-    (own_world.folder / "data" / "models" / "champion.json").unlink()
-    with pytest.raises(ModelUnavailable, match="punctual train"):
-        build_app(own_world.repo, settings)
+def test_no_model_yet(own_world: World) -> None:
+    own_world.fill()
+    pointer = own_world.folder / "data" / "models" / "champion.json"
+    content = pointer.read_text()
+    pointer.unlink()
+    with service(own_world.repo, model_poll=0.05) as api:
+        assert "punctual train" in problem(api.predict(GOOD), 503)["detail"]
+        health = api.get("/health")
+        assert health.status_code == httpx.codes.SERVICE_UNAVAILABLE
+        assert "punctual train" in health.json()["dependencies"]["model"]["detail"]
+        pointer.write_text(content)
+        eventually(lambda: api.predict(GOOD).status_code == httpx.codes.OK)
+        assert api.get("/health").status_code == httpx.codes.OK
 
 
-def test_a_model_of_another_feature_service(own_world: World, settings: Settings) -> None:
+def test_a_model_of_another_feature_service(own_world: World) -> None:
     model = own_world.model
     model.features.append(Feature("shoe_size", "numeric"))
     model.save(own_world.folder / "data" / "models" / "1")
-    with pytest.raises(ModelUnavailable, match="shoe_size"):
-        build_app(own_world.repo, settings)
+    with service(own_world.repo) as api:
+        assert "shoe_size" in problem(api.predict(GOOD), 503)["detail"]

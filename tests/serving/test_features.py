@@ -12,13 +12,11 @@ import pytest
 from feast import FeatureStore
 
 from core.repo import FeatureRepo
-from core.settings import Settings
-from serving.app import build_app
 from stores.registry import open_store
 from tests.asgi import Api, problem
 from tests.serving import orders
 from tests.serving.orders import CHECKOUT, ORDERED_AT, ago
-from tests.serving.world import World
+from tests.serving.world import World, service
 
 STORED = {
     "A": {"shop_id": 7, "product_code": "P-1", "items": 2, "ordered_at": ORDERED_AT},
@@ -58,7 +56,7 @@ def own_repo(world: World, tmp_path: Path) -> FeatureRepo:
 
 
 def serve(repo: FeatureRepo) -> Api:
-    return Api(build_app(repo, Settings(feature_repo=repo.layout.repo)))
+    return service(repo)
 
 
 @pytest.mark.parametrize("order", ["A", "B"])
@@ -237,7 +235,7 @@ def test_an_entity_that_declares_no_type_takes_that_of_its_view(world: World, tm
     model.features = [f for f in model.features if f.name not in ("region", "hour")]
     model.estimator = _Half()
     model.save(plain.folder / "data" / "models" / "1")
-    with Api(build_app(plain.repo, Settings(feature_repo=plain.folder))) as api:
+    with service(plain.repo) as api:
         got = ask(api, {"loan_id": 3000})[0]
         problem(api.predict({"loan_id": 999_999}), 404)
     assert got["features"]["payments_30d"] is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,11 +14,8 @@ import duckdb
 import httpx
 import pytest
 
-from core.errors import PortInUse
-from core.settings import Settings
-from serving.server import check_port
 from tests.asgi import problem
-from tests.serving.world import World, free_port
+from tests.serving.world import World, free_port, key_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = """
@@ -42,12 +38,17 @@ class Server:
             [sys.executable, "-c", SERVE],
             cwd=ROOT,
             env=os.environ
-            | {"PUNCTUAL_FEATURE_REPO": str(world.folder), "PUNCTUAL_PORT": str(self.port)}
+            | {
+                "PUNCTUAL_FEATURE_REPO": str(world.folder),
+                "PUNCTUAL_PORT": str(self.port),
+                "PUNCTUAL_REDIS": f"127.0.0.1:{world.server.port}",
+            }
             | environment,
             stdout=self._log,
             stderr=self._log,
         )
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+        key = {"authorization": f"Bearer {key_for(world.repo)}"}
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10, headers=key)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + 60
@@ -137,19 +138,6 @@ def test_sigterm_under_load_loses_no_answered_prediction(own_world: World, tmp_p
     server.stop()
     assert len(answered) > 50
     assert answered <= logged(own_world)
-
-
-def test_a_port_in_use_is_named_with_its_setting(world: World) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(PortInUse, match=f"{port}.*PUNCTUAL_PORT"):
-            check_port(Settings(feature_repo=world.folder, port=port))
-
-
-def test_a_free_port_is_no_error(world: World) -> None:
-    check_port(Settings(feature_repo=world.folder, port=free_port()))
 
 
 @pytest.mark.slow

@@ -11,19 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.model import PredictionModel
-from core.settings import Settings
-from serving.app import build_app
 from serving.log import PredictionIds
-from tests.asgi import Api, problem
+from tests.asgi import problem
 from tests.serving.test_log import eventually, logged, parts
-from tests.serving.world import World
+from tests.serving.world import World, service
 
 
 @pytest.fixture
 def copy_api(world: World, tmp_path: Path) -> Any:
     """Give a service whose log only one test writes."""
     copy = world.copy_to(tmp_path / "loans")
-    with Api(build_app(copy.repo, Settings(feature_repo=copy.folder, log_queue=50))) as served:
+    with service(copy.repo, log_queue=50) as served:
         yield served, copy.folder / "data" / "predictions"
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -14,12 +15,17 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from core.files import write_json
 from core.model import Feature, PredictionModel
 from core.repo import FeatureRepo
+from core.settings import Settings
 from ingestion.fetch import fetch_window
 from ingestion.transform import transform
 from ingestion.validate import validate_all
+from serving.service import build_app
+from stores.connection import online_config
 from stores.embedded import EmbeddedServer
 from stores.registry import apply, open_store
 from stores.writer import materialize
+from tests.asgi import Api
+from tests.core.keys import accounts_of
 from training.dataset import build_dataset, read_dataset
 
 LOANS = Path(__file__).resolve().parents[1] / "repos" / "loans"
@@ -79,6 +85,24 @@ class World:
             definitions.write_text(change(definitions.read_text()))
             apply(FeatureRepo.load(folder))
         return World(folder, server)
+
+
+def settings_of(repo: FeatureRepo, **options: Any) -> Settings:
+    """Return settings for a repo: its own Redis, any host name, and what a test wants otherwise."""
+    redis = online_config(open_store(repo).config).connection_string
+    return Settings(**{"feature_repo": repo.layout.repo, "redis": redis, "trusted_hosts": ["*"]} | options)
+
+
+def key_for(repo: FeatureRepo, *scopes: str) -> str:
+    """Make a key of the repo's own service."""
+    return accounts_of(repo, settings_of(repo)).keys.create("tests", scopes or ("predict", "read"), owner="tests")[0]
+
+
+def service(repo: FeatureRepo, **options: Any) -> Api:
+    """Return the prediction service of a repo, to be asked with a key that may."""
+    api = Api(build_app(repo, settings_of(repo, **options)))
+    api.show(key_for(repo))
+    return api
 
 
 def point_at(folder: Path, old: str, new: str) -> None:

@@ -1,0 +1,172 @@
+"""The prediction service: an entity's id in, a prediction out, every one of them traceable."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.types import ASGIApp
+
+from core.errors import ConfigError, Overloaded
+from core.logs import setup_logs
+from core.repo import FeatureRepo
+from core.service import Check, create_app, harden, json_response, problems, read_body, requires
+from core.settings import Settings, get_settings
+from serving import lineage, model_store
+from serving.documents import PredictResponse, request_body
+from serving.live import Live
+from serving.log import PredictionLog
+from serving.metrics import PredictionMetrics
+from serving.resolve import Needs, needs
+from serving.shadow import Shadow
+from stores.registry import open_store
+
+# A thread that writes Parquet or scores for the challenger gives way to requests after so long: Python's own 5 ms would
+# be several requests' time.
+_SWITCH_SECONDS = 0.0005
+
+
+class Service:
+    """What the routes share once the service has started."""
+
+    live: Live
+    log: PredictionLog
+    shadow: Shadow | None = None
+
+
+def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
+    """Make the prediction service of one feature repo.
+
+    It starts without a champion and without a store, and answers 503 until they are there.
+
+    Raises
+    ------
+    ConfigError
+        When ``feature_store.yaml`` or a setting is wrong.
+    """
+    service = Service()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        metrics = PredictionMetrics()
+        service.log = PredictionLog(repo.layout.predictions, settings.log_queue)
+        if settings.shadow_share:
+            service.shadow = Shadow(repo.layout.shadow, settings.shadow_share, metrics)
+        service.live = Live(repo, settings, service.log, metrics, service.shadow, document)
+        try:
+            await service.live.start()
+            # What is loaded by now stays: no collection need look through it again, which takes 100 ms.
+            gc.collect()
+            gc.freeze()
+            yield
+        finally:
+            await service.live.close()
+            if service.shadow is not None:
+                await asyncio.to_thread(service.shadow.close)
+            await asyncio.to_thread(service.log.close)
+
+    app = create_app(
+        f"punctual: {repo.problem.title or repo.problem.name}",
+        name="prediction",
+        version=version("punctual"),
+        description="Predictions by entity id.",
+        lifespan=lifespan,
+        checks=_checks(repo, service),
+        repo=repo,
+        settings=settings,
+    )
+    prediction_body: dict[str, Any] = {}
+
+    def document(wanted: Needs | None) -> None:
+        """Let the API reference say what a request holds, as the registry has it now."""
+        prediction_body.update(request_body(wanted))
+        app.openapi_schema = None
+
+    document(_needs(repo))
+
+    async def predict(request: Request) -> Response:
+        body = await read_body(request)
+        served = service.live.served  # from here on it is the one that answers, whatever takes over meanwhile
+        answers = await served.predictor.predict(served.reader.read(body))
+        return json_response({"predictions": answers})
+
+    app.add_api_route(
+        "/predict",
+        predict,
+        methods=["POST"],
+        tags=["predictions"],
+        summary="Predict for one or many entities by id",
+        responses=problems(PredictResponse, 404, 409, 413, 422, 503),
+        openapi_extra=requires("predict", requestBody=prediction_body),
+    )
+
+    @app.get(
+        "/models/available",
+        tags=["models"],
+        summary="The model versions that this machine can serve",
+        openapi_extra=requires("predict", "read"),
+    )
+    async def models() -> Response:
+        return json_response(await asyncio.to_thread(model_store.available, repo.layout))
+
+    @app.get(
+        "/predictions/{prediction_id}",
+        tags=["predictions"],
+        summary="What a prediction was made of, and where that came from",
+        responses=problems(None, 404),
+        openapi_extra=requires("predict", "read"),
+    )
+    async def prediction(prediction_id: str) -> Response:
+        def look() -> dict[str, Any]:
+            service.log.flush()
+            return lineage.find(repo.layout, prediction_id)
+
+        return json_response(await asyncio.to_thread(look))
+
+    return harden(app, {("POST", "/predict"): ("predict", predict)})
+
+
+def create() -> ASGIApp:
+    """Make the app from the settings: what a server process calls."""
+    settings = get_settings()
+    setup_logs(settings.log_level, settings.log_format)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    return build_app(FeatureRepo.load(settings.feature_repo), settings)
+
+
+def _needs(repo: FeatureRepo) -> Needs | None:
+    """Return what a prediction needs, or None while the definitions are not applied."""
+    store = open_store(repo)
+    try:
+        return needs(repo, store)
+    except ConfigError:
+        return None  # no champion can be loaded either, and /health says why
+
+
+def _checks(repo: FeatureRepo, service: Service) -> Mapping[str, Check]:
+    async def store() -> Mapping[str, Any]:
+        await service.live.served.predictor.lookup.ping()
+        return {}
+
+    async def model() -> Mapping[str, Any]:
+        return service.live.facts()
+
+    async def challenger() -> Mapping[str, Any]:
+        return service.live.challenger_facts()
+
+    async def log() -> Mapping[str, Any]:
+        lag = service.log.lag
+        if lag.failing:
+            raise Overloaded(f"The prediction log cannot be written: {lag.failing}.")
+        return {"waiting": lag.waiting}
+
+    async def clock() -> Mapping[str, Any]:
+        return {"now": repo.clock.now()}
+
+    return {"store": store, "model": model, "challenger": challenger, "log": log, "clock": clock}

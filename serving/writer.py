@@ -1,0 +1,158 @@
+"""Writes rows beside the requests and never in their way: a bounded queue, a thread, and Parquet parts a day.
+
+Each part is there whole or not at all. A clean stop writes everything that was taken; a killed process loses at most
+what waited, about ``flush_seconds``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import Unavailable
+from core.files import atomic_path
+
+log = logging.getLogger("punctual.predictions")
+
+Row = dict[str, Any]
+_PART_ROWS = 20_000
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far the disk is behind.
+
+    Attributes
+    ----------
+    waiting : int
+        Rows in memory.
+    failing : str
+        The last error of the disk, empty when the last write went well.
+    """
+
+    waiting: int
+    failing: str
+
+
+class PartWriter:
+    """Writes rows to ``folder/<day>/<prediction id of the first>-<pid>.parquet``.
+
+    Parameters
+    ----------
+    folder : Path
+        Root of the parts.
+    as_table : callable
+        Makes a table of rows; each row has ``prediction_id`` and the moment of its day.
+    moment : str
+        The column that says which day a part belongs to.
+    flush_seconds : float
+        How long a row waits at most before it is written, while the disk keeps up.
+    """
+
+    def __init__(
+        self, folder: Path, as_table: Callable[[list[Row]], pa.Table], *, moment: str, flush_seconds: float = 1.0
+    ) -> None:
+        self._folder, self._as_table, self._moment = folder, as_table, moment
+        self._flush_seconds = flush_seconds
+        self._waiting: deque[Row] = deque()
+        self._wake = threading.Condition()
+        self._written = threading.Condition()
+        self._done = 0  # rows written since the start
+        self._closing = False
+        self._hurry = False
+        self._failing = ""
+        self._thread = threading.Thread(target=self._write_forever, name=f"writer-{folder.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def lag(self) -> Lag:
+        """How many rows wait, and what the disk last complained of."""
+        return Lag(len(self._waiting), self._failing)
+
+    def append(self, rows: list[Row]) -> None:
+        """Take rows; does not wait for the disk."""
+        self._waiting.extend(rows)
+        if len(self._waiting) >= _PART_ROWS:
+            with self._wake:
+                self._wake.notify()
+
+    def flush(self, timeout: float = 10.0) -> None:
+        """Wait until everything taken so far is on disk.
+
+        Raises
+        ------
+        Unavailable
+            When the disk does not take it in time.
+        """
+        with self._written:
+            target = self._done + len(self._waiting)
+        with self._wake:
+            self._hurry = True
+            self._wake.notify()
+        with self._written:
+            if not self._written.wait_for(lambda: self._done >= target, timeout):
+                raise Unavailable(f"{self.lag.waiting} predictions could not be logged yet. {self._failing}".strip())
+
+    def close(self, timeout: float = 30.0) -> None:
+        """Write what waits and stop; what the disk refuses until ``timeout`` is counted in the service's log."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(timeout)
+        if self.lag.waiting:
+            log.error("predictions lost at stop", extra={"count": self.lag.waiting, "error": self._failing})
+
+    def _write_forever(self) -> None:
+        closing = False
+        while not closing:
+            with self._wake:
+                self._wake.wait_for(self._is_due, self._flush_seconds)
+                self._hurry, closing = False, self._closing
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        """Write what waits by now, trying until the disk takes it; when stopping, only once."""
+        left = len(self._waiting)  # what comes in from here on waits for the next part
+        while left > 0:
+            count = min(left, _PART_ROWS)
+            if self._write_part(count):
+                left -= count
+                continue
+            with self._wake:
+                if self._wake.wait_for(lambda: self._closing, _RETRY_SECONDS):
+                    return
+
+    def _is_due(self) -> bool:
+        return self._closing or self._hurry or len(self._waiting) >= _PART_ROWS
+
+    def _write_part(self, count: int) -> bool:
+        """Write the oldest ``count`` rows; they leave memory only once they are on disk."""
+        rows = [self._waiting[i] for i in range(count)]
+        try:
+            table = self._as_table(rows)
+            day = rows[0][self._moment].strftime("%Y-%m-%d")
+            path = self._folder / day / f"{rows[0]['prediction_id']}-{os.getpid()}.parquet"
+            with atomic_path(path) as temporary:
+                pq.write_table(table, temporary, compression="zstd")
+        except OSError as error:
+            if not self._failing:
+                log.error("the prediction log cannot be written", extra={"error": str(error)})
+            self._failing = str(error)
+            return False
+        self._failing = ""
+        with self._written:
+            for _ in range(count):
+                self._waiting.popleft()
+            self._done += count
+            self._written.notify_all()
+        return True
