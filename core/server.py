@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-import sys
-import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, PortInUse
+from core.processes import follow_standard_input
 from core.service.metrics import MULTIPROC
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ def run(target: str, repo: FeatureRepo, settings: Settings, *, name: str, settin
     if workers > 1:
         os.environ[MULTIPROC] = str(_empty(repo.layout.run / f"metrics-{name}"))
     if os.environ.pop(TIED, None):
-        threading.Thread(target=_stop_with_parent, name="parent-watch", daemon=True).start()
+        follow_standard_input()
     Granian(
         target,
         factory=True,
@@ -118,9 +116,3 @@ def _empty(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def _stop_with_parent() -> None:
-    while sys.stdin.buffer.read(1024):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from core.auth import Accounts, Guard
 from core.database import database
+from core.processes import follow_parent
 from core.service.access import GuardedRoute
 from core.service.health import Check, add_health
 from core.service.limits import Limiter
@@ -65,6 +66,7 @@ def create_app(
 
     @asynccontextmanager
     async def whole_life(app: FastAPI) -> AsyncIterator[None]:
+        follow_parent()
         state = app.state
         store = database(repo, settings)
         state.accounts = Accounts(store, settings, repo.layout)

@@ -1,0 +1,153 @@
+"""A service as a process: over TLS, on several workers, and gone with whoever started it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from core.client import DataClient, service_url
+from core.errors import ConfigError, PortInUse
+from core.layout import Layout
+from core.repo import FeatureRepo
+from core.server import TIED, check_port, tls_files
+from core.settings import Settings
+from tests.conftest import free_port
+from tests.core.keys import LOANS, Keyring, keyring
+from tests.stores.test_guarded_redis import certificate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> FeatureRepo:
+    shutil.copytree(LOANS, tmp_path / "loans", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    return FeatureRepo.load(tmp_path / "loans")
+
+
+@pytest.fixture
+def keys(repo: FeatureRepo) -> Keyring:
+    return keyring(repo)
+
+
+@contextmanager
+def served(repo: FeatureRepo, port: int, workers: int = 1, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    given = {"PUNCTUAL_PORT": str(port), "PUNCTUAL_FEATURE_REPO": str(repo.layout.repo), **environment}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.core.tiny", str(workers)],
+        cwd=ROOT,
+        env={**os.environ, **given},
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def answer(url: str, seconds: float = 30, **options: Any) -> httpx.Response:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return httpx.get(url, timeout=5, **options)
+        except httpx.ConnectError:
+            assert time.monotonic() < deadline, f"nothing at {url}"
+            time.sleep(0.05)
+
+
+def gone(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.slow
+def test_over_tls_with_a_client_that_trusts_the_certificate(repo: FeatureRepo, keys: Keyring, tmp_path: Path):
+    cert, key = certificate(tmp_path)
+    port = free_port()
+    with served(repo, port, PUNCTUAL_TLS_CERT=str(cert), PUNCTUAL_TLS_KEY=str(key)):
+        context = ssl.create_default_context(cafile=str(cert))
+        found = answer(f"https://127.0.0.1:{port}/pid", verify=context)
+        assert found.status_code == 200
+        assert "strict-transport-security" in found.headers
+        with pytest.raises(httpx.ConnectError, match="(?i)certificate"):
+            httpx.get(f"https://127.0.0.1:{port}/pid")
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{port}/pid")
+        settings = Settings(data_port=port, tls_cert=cert, tls_key=key)
+        assert service_url(settings, "data") == f"https://127.0.0.1:{port}"
+        client = DataClient.local(settings, Layout(tmp_path / "nowhere"), key=keys["read"])
+        assert client.health()["service"] == "tiny"
+
+
+@pytest.mark.slow
+def test_metrics_count_over_all_workers(repo: FeatureRepo, keys: Keyring):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with served(repo, port, workers=2):
+        answer(f"{url}/pid")
+        pids = {httpx.get(f"{url}/pid").json()["pid"] for _ in range(60)}
+        deadline = time.monotonic() + 20
+        while len(pids) < 2:
+            assert time.monotonic() < deadline
+            pids.add(httpx.get(f"{url}/pid").json()["pid"])
+        text = httpx.get(f"{url}/metrics", headers={"authorization": f"Bearer {keys['read']}"}).text
+        asked = next(x for x in text.splitlines() if x.startswith("punctual_requests_total{") and "/pid" in x)
+        assert float(asked.rsplit(" ", 1)[1]) >= 61
+        up = next(x for x in text.splitlines() if x.startswith("punctual_up{"))
+        assert float(up.rsplit(" ", 1)[1]) == 2
+
+
+@pytest.mark.slow
+def test_it_stops_when_whoever_started_it_is_gone(repo: FeatureRepo):
+    port = free_port()
+    with served(repo, port, **{TIED: "1"}) as process:
+        answer(f"http://127.0.0.1:{port}/pid")
+        assert process.stdin is not None
+        process.stdin.close()  # what a kill does to a pipe
+        assert process.wait(30) in (0, -signal.SIGTERM)
+        assert gone(port)
+
+
+def test_a_taken_port_is_named_with_its_setting():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortInUse, match=f"{port}.*PUNCTUAL_DATA_PORT"):
+            check_port(Settings(), port, "data_port")
+
+
+def test_half_a_certificate_is_refused(tmp_path: Path):
+    assert tls_files(Settings()) == (None, None)
+    cert, _ = certificate(tmp_path)
+    with pytest.raises(ConfigError, match="PUNCTUAL_TLS_KEY"):
+        tls_files(Settings(tls_cert=cert))
+    with pytest.raises(ConfigError, match="PUNCTUAL_TLS_CERT"):
+        tls_files(Settings(tls_cert=tmp_path / "nowhere.pem", tls_key=cert))
+
+
+@pytest.mark.slow
+def test_killed_it_leaves_no_worker_behind(repo: FeatureRepo):
+    port = free_port()
+    with served(repo, port, workers=2) as process:
+        answer(f"http://127.0.0.1:{port}/pid")
+        process.kill()
+        process.wait(10)
+        deadline = time.monotonic() + 15
+        while not gone(port):
+            assert time.monotonic() < deadline, "a worker still listens"
+            time.sleep(0.05)

@@ -1,0 +1,39 @@
+"""The smallest service, as a process: ``python -m tests.core.tiny <workers>`` with the settings of the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from core.repo import FeatureRepo
+from core.server import run
+from core.service import PUBLIC, create_app, harden, json_response, requires
+from core.settings import get_settings
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def create() -> Any:
+    settings = get_settings()
+    repo = FeatureRepo.load(settings.feature_repo)
+    app = create_app("tiny", name="tiny", version="1", lifespan=lifespan, checks={}, repo=repo, settings=settings)
+
+    @app.get("/pid", openapi_extra=requires(PUBLIC))
+    async def pid() -> Any:
+        return json_response({"pid": os.getpid()})
+
+    return harden(app)
+
+
+if __name__ == "__main__":
+    settings = get_settings()
+    repo = FeatureRepo.load(settings.feature_repo)
+    run("tests.core.tiny:create", repo, settings, name="tiny", setting="port", workers=int(sys.argv[1]))
