@@ -62,6 +62,8 @@ class Job:
         What it was started with, and what came of it.
     error : str or None
         Why it failed, in one line.
+    note : str
+        What its step is at, while it runs.
     """
 
     id: str
@@ -78,6 +80,7 @@ class Job:
     arguments: dict[str, Any]
     result: Any = None
     error: str | None = None
+    note: str = ""
 
     @property
     def over(self) -> bool:
@@ -114,6 +117,7 @@ def job_of(found: WorkflowStatus) -> Job:
         arguments=dict(arguments),
         result=found.output if status == "done" else None,
         error=error,
+        note=str(notes.get("note", "")) if status == "running" else "",
     )
 
 

@@ -30,6 +30,7 @@ _EXAMPLE: dict[str, Any] = {
     "arguments": {},
     "result": None,
     "error": None,
+    "note": "Fetching 2024-03-01 00:00 .. 2024-03-08 00:00 UTC payments",
 }
 JOB = {"description": "The job.", "content": {"application/json": {"example": _EXAMPLE}}}
 

@@ -70,6 +70,8 @@ class Work:
         self._steps: list[dict[str, Any]] = [dict(step) for step in notes.get("steps", ())]
         self._current: str | None = None
         self._progress = float(notes.get("progress", 0.0))
+        self._note = ""
+        self._unwritten = False
         self._written = self._looked = 0.0
 
     def step(
@@ -138,8 +140,8 @@ class Work:
         if share is not None:
             done = sum(step["status"] == "done" for step in self._steps)
             self._progress = round((done + max(0.0, min(1.0, share))) / max(1, len(self._plan)), 4)
-        if time.monotonic() - self._written >= _WRITE_SECONDS:
-            self._write(note=note)
+        self._note, self._unwritten = note, True
+        self._write_if_due()
 
     def check(self, *, now: bool = False) -> None:
         """Stop here if nobody wants the job to go on; cheap enough to be called often.
@@ -153,6 +155,7 @@ class Work:
         """
         if self._stopping.is_set():
             raise Stopping
+        self._write_if_due()
         if not now and time.monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = time.monotonic()
@@ -172,7 +175,7 @@ class Work:
             raise Stopping
 
     def _begin(self, name: str) -> None:
-        self._current = name
+        self._current, self._note = name, ""
         step = self._step(name)
         if step["status"] != "done":
             step.update(status="running", started_at=step["started_at"] or _now(), ended_at=None)
@@ -194,9 +197,13 @@ class Work:
         self._steps.append(step)
         return step
 
-    def _write(self, note: str = "") -> None:
-        self._written = time.monotonic()
-        notes = {"step": self._current, "progress": self._progress, "steps": self._steps, "note": note}
+    def _write_if_due(self) -> None:
+        if self._unwritten and time.monotonic() - self._written >= _WRITE_SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        self._written, self._unwritten = time.monotonic(), False
+        notes = {"step": self._current, "progress": self._progress, "steps": self._steps, "note": self._note}
         self._client.update_workflow_attributes(self.id, notes, merge=True)
 
 
