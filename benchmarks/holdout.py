@@ -30,12 +30,13 @@ from ingestion.fetch import fetch_window
 from ingestion.transform import transform
 from ingestion.validate import validate_all
 from stores.registry import apply
+from training.data import Prepared
 from training.dataset import EVENT, LABEL_TIME, build_dataset, read_dataset
 from training.evaluate import scores
 from training.inputs import as_columns, learn_features, model_columns
 from training.params import TrainParams
 from training.split import Parts
-from training.train import Prepared, fit_candidate
+from training.train import fit_candidate, refit_candidate
 
 ROOT = Path(__file__).resolve().parents[1]
 CUT = pd.Timestamp("2013-10-01", tz="UTC")
@@ -96,6 +97,12 @@ def _labels(repo: FeatureRepo, rows: pa.Table) -> np.ndarray:
     return rows.column(repo.problem.label.column).to_numpy().astype(int)
 
 
+def fitted(repo: FeatureRepo, candidate: str, data: Prepared, params: TrainParams) -> PredictionModel:
+    """Train by the product's recipe."""
+    model = fit_candidate(repo.problem, candidate, data, params)
+    return refit_candidate(model, candidate, data, params) if params.refit else model
+
+
 def judge(model: PredictionModel, data: Prepared, rows: np.ndarray) -> dict[str, float]:
     """Return the figures of one set of rows."""
     matrix, y = data.part(rows)
@@ -116,13 +123,13 @@ def main() -> int:
         parts = parts_at_cut(rows)
         columns = model_columns(repo.problem, rows, manifest["spine_columns"])
         data = prepared(repo, rows, columns, parts, params)
-        model = fit_candidate(repo.problem, given.candidate, data, params)
+        model = fitted(repo, given.candidate, data, params)
         say("as-of features, October to December", judge(model, data, parts.test))
         months = rows.column(EVENT).to_pandas().dt.month.to_numpy()
         for month in (10, 11, 12):
             say(f"as-of features, month {month}", judge(model, data, parts.test[months[parts.test] == month]))
         plain = prepared(repo, rows, STATIC, parts, params)
-        static = fit_candidate(repo.problem, given.candidate, plain, params)
+        static = fitted(repo, given.candidate, plain, params)
         say("static columns, October to December", judge(static, plain, parts.test))
         if given.leaks:
             random_split(repo, data, given.candidate, params)
@@ -138,7 +145,7 @@ def random_split(repo: FeatureRepo, data: Prepared, candidate: str, params: Trai
     train, validation, test = np.split(shuffled, [int(len(past) * 0.7), int(len(past) * 0.85)])
     parts = Parts(train, validation, test, CUT, CUT)
     leaky = Prepared(data.rows, parts, data.features, data.matrix, data.y)
-    model = fit_candidate(repo.problem, candidate, leaky, params)
+    model = fitted(repo, candidate, leaky, params)
     say("random split, as claimed", judge(model, leaky, test))
     say("random split, honestly", judge(model, leaky, data.parts.test))
 
@@ -158,7 +165,7 @@ def encoded_on_all(
             extra.append(values.map(shares).to_numpy(dtype=float))
         features = [*data.features, *(Feature(f"{n}_target", "numeric") for n in ENCODED)]
         more = Prepared(rows, parts, features, np.column_stack([data.matrix, *extra]), y)
-        model = fit_candidate(repo.problem, candidate, more, params)
+        model = fitted(repo, candidate, more, params)
         say(f"encoders fitted on {'train rows, honestly' if honest else 'all rows, as claimed'}",
             judge(model, more, parts.test))  # fmt: skip
 
@@ -171,7 +178,7 @@ def stamped_at_departure(
     parts = parts_at_cut(rows)
     columns = model_columns(repo.problem, rows, manifest["spine_columns"])
     leaky = prepared(repo, rows, columns, parts, params)
-    model = fit_candidate(repo.problem, candidate, leaky, params)
+    model = fitted(repo, candidate, leaky, params)
     say("stamped at departure, as claimed", judge(model, leaky, parts.test))
     served = Prepared(truth.rows, truth.parts, leaky.features, _matrix(leaky.features, truth.rows), truth.y)
     say("stamped at departure, honestly", judge(model, served, truth.parts.test))

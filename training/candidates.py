@@ -92,6 +92,17 @@ def fit(
     return estimator.fit(*train)
 
 
+def refit(
+    name: str, features: list[Feature], params: TrainParams, fitted: Any, rows: tuple[np.ndarray, np.ndarray]
+) -> Any:
+    """Fit a candidate anew to all rows that may be learned from; what stopped early stops at the round it found."""
+    estimator = make(name, features, params)
+    if isinstance(fitted, CatBoostOnCodes):
+        rounds = {"iterations": fitted.model_.tree_count_, "early_stopping_rounds": None}
+        estimator = CatBoostOnCodes(fitted.categorical, {**fitted.params, **rounds})
+    return estimator.fit(*rows)
+
+
 class _Rounds:
     """Tells of every tenth round of CatBoost, with the loss on the rows that it stops by."""
 

@@ -20,6 +20,8 @@ class TrainParams(BaseModel):
         Seed of every random choice: the same data and params give the same model.
     max_categories : int
         Categories kept a feature, the most frequent ones; the rest counts as missing.
+    refit : bool
+        Whether the chosen candidate is fitted anew to train and validation rows, so that it has seen the newest ones.
     logistic, hist_gradient_boosting, catboost : dict
         Parameters of each candidate's estimator.
     """
@@ -28,6 +30,7 @@ class TrainParams(BaseModel):
 
     seed: int = 7
     max_categories: int = Field(200, ge=2, le=254)
+    refit: bool = True
     logistic: dict[str, Any] = {"C": 0.1, "max_iter": 300}
     hist_gradient_boosting: dict[str, Any] = {
         "learning_rate": 0.1,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -15,7 +15,7 @@ from fastapi import FastAPI, Header, Query, Request, Response
 from starlette.types import ASGIApp
 
 from core.database import database
-from core.errors import PunctualError
+from core.errors import Conflict, NoData, PunctualError
 from core.files import read_json
 from core.jobs import Jobs, add_job_routes
 from core.logs import setup_logs
@@ -191,7 +191,8 @@ def _add_models(app: FastAPI, service: Service) -> None:
         openapi_extra=_READ,
     )
     def weeks(version: VersionPath) -> Response:
-        return json_response(performance(repo, reader, version))
+        with _data_needed():
+            return json_response(performance(repo, reader, version))
 
     @app.get(
         "/training/compare",
@@ -205,7 +206,8 @@ def _add_models(app: FastAPI, service: Service) -> None:
         b: Annotated[str, Query(pattern=VERSION, examples=["1"])],
         format: Annotated[Literal["json", "html"], Query()] = "json",  # noqa: A002 - the parameter's public name
     ) -> Response:
-        found = compare(repo, reader, a, b)
+        with _data_needed():
+            found = compare(repo, reader, a, b)
         if format == "json":
             return json_response(found)
         name = f'attachment; filename="{reader.name}-{a}-{b}.html"'
@@ -256,6 +258,15 @@ def _add_promotion(app: FastAPI, service: Service) -> None:
         before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Rows older than this id.")] = None,
     ) -> Response:
         return json_response({"promotions": [as_dict(row) for row in service.ledger.history(limit, before)]})
+
+
+@contextmanager
+def _data_needed() -> Iterator[None]:
+    """Tell a client that there is no training set yet as what it is: a state, not a failure."""
+    try:
+        yield
+    except NoData as error:
+        raise Conflict(error.message, hint=error.hint) from error
 
 
 def _person(request: Request) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from core.model import PredictionModel
 from core.progress import progress
 from core.settings import get_settings
 from training import report as reports
-from training.candidates import fit, make
+from training.candidates import fit, make, refit
 from training.data import Prepared, prepare
 from training.dataset import read_dataset
 from training.evaluate import best_threshold, better, calibrate, scores
@@ -162,6 +162,9 @@ def _run(run: _Run, tags: dict[str, str], raw_until: str, advance: Any, *, promo
             advance(note=name)
         name = _choose(run.problem, fitted)
         model, validation = fitted[name]
+        if run.params.refit:
+            advance(0, note=f"{name}, on train and validation rows")
+            model = refit_candidate(model, name, data, run.params)
         model.metadata |= {
             **run.tags,
             "run_id": parent.info.run_id,
@@ -171,7 +174,8 @@ def _run(run: _Run, tags: dict[str, str], raw_until: str, advance: Any, *, promo
         report, test = reports.judge_on_test(run.problem, name, model, data, validation)
         reports.write_report(run.folder, report, data, test, model.threshold)
         settings = {f"{name}.{key}": value for key, value in getattr(run.params, name).items()}
-        registry.log({"candidate": name, "seed": run.params.seed, **settings}, report["test"])
+        facts = {"candidate": name, "seed": run.params.seed, "refit": run.params.refit}
+        registry.log({**facts, **settings}, report["test"])
         registry.log_folder(run.folder, REPORTS)
         advance(note="registering")
         version = registry.register(model, _example(data, model), run.tags)
@@ -229,6 +233,16 @@ def fit_candidate(
         classes=(problem.label.negative, problem.label.positive),
         metadata={"candidate": name},
     )
+
+
+def refit_candidate(model: PredictionModel, name: str, data: Prepared, params: TrainParams) -> PredictionModel:
+    """Return the model fitted anew to train and validation rows, so that it has seen the newest ones.
+
+    Its calibration stays what it was: learned from probabilities of validation rows that the first fit had not seen.
+    The second fit has seen them, and would look too sure of itself there.
+    """
+    estimator = refit(name, data.features, params, model.estimator, data.part(data.learned))
+    return replace(model, estimator=estimator, metadata={**model.metadata, "refit": True})
 
 
 def _try_candidate(run: _Run, name: str, say: Say) -> tuple[PredictionModel, dict[str, float]]:

@@ -81,6 +81,12 @@ def test_a_comparison_is_json_or_a_page(api):
     problem(api.get("/training/compare", params={"a": "1", "b": "../2"}), 422)
 
 
+def test_without_a_training_set_a_comparison_is_a_conflict(api, rivals):
+    (rivals.repo.layout.dataset / "train.parquet").unlink()
+    problem(api.get("/training/compare", params={"a": "1", "b": "2"}), 409)
+    problem(api.get("/training/models/1/performance"), 409)
+
+
 def test_promotion_and_rollback_leave_their_record(api, rivals):
     row = api.post("/training/models/3/promote", json={"reason": "better on Mondays"}).json()
     assert (row["status"], row["version"], row["requested_by"]) == ("active", "3", "tests")
