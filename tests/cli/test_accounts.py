@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from core.database import Database
 from core.layout import Layout
 from core.settings import Settings
-from tests.cli.conftest import Shell, assert_one_clear_line
+from tests.cli.conftest import ROOT, Shell, assert_one_clear_line
 
 
 def rows(shell: Shell, *words: str) -> list[dict[str, object]]:
@@ -66,3 +67,18 @@ def test_wrong_use_is_one_clear_line(empty: Shell):
     done = empty.run("keys", "list", **nowhere)
     assert_one_clear_line(done, 1, "Database unavailable", "127.0.0.1")
     assert "hunter2" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_documentation_work(empty: Shell):
+    page = (ROOT / "docs/security.md").read_text()
+    commands = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("punctual ")]
+    assert len(commands) > 8
+    key_id = ""
+    # (A second administrator, so that the first can go.)
+    assert empty.run("users", "add", "eve", "--role", "admin").returncode == 0
+    for words in commands:
+        done = empty.run(*(key_id if word == "0123456789ab" else word for word in words))
+        assert done.returncode == 0, (words, done.stderr)
+        if words[:2] == ["keys", "create"]:
+            key_id = done.stdout[3:15]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.auth.keys import split
+from core.auth.principal import SCOPES
 from core.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from tests.core.auth.conftest import PASSWORD, World, bearer, refused, until
 
@@ -172,3 +174,9 @@ def test_when_a_key_was_last_used_is_noted_and_not_while_somebody_waits(world: W
     guard.close()
     noted = world.accounts.keys.all()[0]["last_used_at"]
     assert abs(noted - world.clock.now()) < timedelta(seconds=10)
+
+
+def test_every_scope_is_documented():
+    page = (Path(__file__).parents[3] / "docs/security.md").read_text()
+    for scope in SCOPES:
+        assert f"| `{scope}` |" in page
