@@ -23,14 +23,15 @@ Role = Literal["admin", "user"]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    # What a client sent and we refuse may be a password: it is not repeated to anyone.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class LogIn(_Body):
     """A user name and a password."""
 
-    user: Name
-    password: Password
+    user: Annotated[Name, Field(examples=["ada"])]
+    password: Annotated[Password, Field(examples=["a long and winding road"])]
 
 
 class Refresh(_Body):
@@ -42,29 +43,29 @@ class Refresh(_Body):
 class NewPassword(_Body):
     """One's own password, before and after."""
 
-    old: Password
-    new: Password
+    old: Annotated[Password, Field(examples=["a long and winding road"])]
+    new: Annotated[Password, Field(examples=["another long sentence"])]
 
 
 class NewUser(_Body):
     """A user to add; the password is made up and shown once."""
 
-    name: Name
+    name: Annotated[Name, Field(examples=["bo"])]
     role: Role = "user"
 
 
 class Change(_Body):
     """What to change of a user."""
 
-    role: Role
+    role: Annotated[Role, Field(examples=["user"])]
 
 
 class NewKey(_Body):
     """A key to make; it is shown once."""
 
-    name: Name
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)]
-    days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    name: Annotated[Name, Field(examples=["the app"])]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=5, examples=[["predict", "read"]])]
+    days: Annotated[int, Field(ge=1, le=3650, examples=[90])] | None = None
     rate_limit: Annotated[str, Field(max_length=40, examples=["100/minute"])] | None = None
 
 
