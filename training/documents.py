@@ -37,7 +37,7 @@ class Reason(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"reason": "better on the newest weeks"}]}
     )
 
-    reason: str = Field(min_length=1, max_length=500)
+    reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
 
 
 ACCEPTED: dict[str, Any] = {

@@ -217,16 +217,16 @@ class Promotions:
         return True
 
     def _try(self, held: ExitStack, file: Path) -> bool:
-        engine = self.ledger.database.engine
+        store = self.ledger.database
         with ExitStack() as mine:
             try:
                 mine.enter_context(locked(file, wait=False))
             except BlockingIOError:
                 return False
-            if engine.dialect.name == "postgresql":
-                connection = mine.enter_context(engine.connect())  # the lock goes with its transaction
+            if store.url.get_backend_name() == "postgresql":
+                session = mine.enter_context(store.session(reading=True))  # the lock goes with its transaction
                 key = int.from_bytes(hashlib.sha256(self.registry.name.encode()).digest()[:8], signed=True)
-                if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}).scalar():
+                if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}):
                     return False
             held.push(mine.pop_all())
         return True

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from core.errors import Conflict, Forbidden, NotFound
+from core.database import Database
+from core.errors import Conflict, DatabaseUnavailable, Forbidden, NotFound
 from core.registry import roles_lock
 from tests.training.loans import QUICK, Loans, promotions
 from training.ledger import as_dict
+from training.promotion import Promotions
 from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from training.train import train
 
@@ -189,8 +193,6 @@ def _dies_at(folder: Path, die_at: int) -> None:
 
 @pytest.mark.slow
 def test_killed_anywhere_ledger_aliases_and_pointer_agree_after_the_next_call(contested, tmp_path):
-    import shutil
-
     spawn = multiprocessing.get_context("spawn")
     kills, ends = 0, set()
     while True:
@@ -217,6 +219,49 @@ def test_killed_anywhere_ledger_aliases_and_pointer_agree_after_the_next_call(co
         kills += 1
     assert kills >= 5
     assert ends == {"1", "3"}
+
+
+def _on(loans: Loans, url: str, approvals: int = 1) -> Promotions:
+    return Promotions(Registry(loans.repo), Database(url), approvals)
+
+
+def test_on_either_database_a_ledger_that_knows_nothing_takes_over(rivals, database_url):
+    mine = _on(rivals, database_url, approvals=2)
+    mine.settle()
+    assert [(r.version, r.requested_by, r.status) for r in mine.ledger.history()] == [("1", "mlflow", "active")]
+    mine.propose("3", ["gut, schön <b>"], actor="ann")
+    mine.approve("3", actor="bob")
+    mine.rollback(["schlechter"], actor="ann")
+    rows = mine.ledger.history()
+    assert [(r.action, r.version, r.status) for r in rows] == [
+        ("rollback", "1", "active"),
+        ("promote", "3", "ended"),
+        ("request", "3", "ended"),
+        ("promote", "1", "ended"),
+    ]
+    assert rows[1].reasons == ["gut, schön <b>"]
+    assert rows[0].created_at.tzinfo is not None
+    assert [r.id for r in mine.ledger.history(2, before=rows[0].id)] == [rows[1].id, rows[2].id]
+
+
+@pytest.mark.slow
+def test_on_postgres_two_machines_do_not_move_roles_at_once(rivals, contested, tmp_path, postgres_url):
+    shutil.copytree(contested, tmp_path / "elsewhere")
+    here, there = _on(rivals, postgres_url), _on(Loans(tmp_path / "elsewhere"), postgres_url)
+    here.settle()
+    there.patience = 0.1
+    with ExitStack() as held:
+        assert here._locked(held)
+        with pytest.raises(Conflict, match="under way"):
+            there.promote("3", ["race"], actor="bob")
+    there.settle()
+
+
+def test_a_database_that_is_away_moves_nothing(rivals):
+    away = _on(rivals, "postgresql+psycopg://nobody@127.0.0.1:9/none")
+    with pytest.raises(DatabaseUnavailable):
+        away.promote("3", ["good"], actor="ann")
+    assert Registry(rivals.repo).version_of(CHAMPION) == rivals.served().version == "1"
 
 
 def test_a_candidate_that_fails_the_gate_challenges(rivals):
