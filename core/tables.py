@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, String, Text, TypeDecorator
-from sqlalchemy import Table as PlainTable
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -159,8 +158,3 @@ class FlowRun(Table):
     data_version: Mapped[str | None] = mapped_column(String(64))
     model_version: Mapped[str | None] = mapped_column(String(20))
     result: Mapped[dict[str, Any]]
-
-
-# For statements of the plain kind.
-promotions = cast(PlainTable, Promotion.__table__)
-flow_runs = cast(PlainTable, FlowRun.__table__)
