@@ -59,6 +59,7 @@ print(first_start(Accounts(Database(sys.argv[1]), settings, layout), layout) or 
 """
 
 
+@pytest.mark.slow
 def test_of_services_that_start_at_once_one_makes_the_administrator(database_url: str, tmp_path: Path):
     processes = [
         subprocess.Popen(
