@@ -193,11 +193,15 @@ class Executor:
         return _Counted(self)
 
     def _tick(self, schedule: Schedule) -> Callable[[datetime, Any], None]:
-        def tick(scheduled: datetime, context: Any) -> None:
+        def tick(scheduled: datetime | str, context: Any) -> None:
+            moment = datetime.fromisoformat(str(scheduled))  # it comes through the record, which is JSON
             try:
-                schedule.start(scheduled)
+                schedule.start(moment)
             except Conflict as error:
                 log.info("a scheduled job was left out", extra={"schedule": schedule.name, "detail": str(error)})
+            except Exception:
+                log.exception("a scheduled job could not be queued", extra={"schedule": schedule.name})
+                raise
 
         return tick
 

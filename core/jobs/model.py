@@ -107,7 +107,7 @@ def job_of(found: WorkflowStatus) -> Job:
         kind=found.name,
         status=status,
         progress=1.0 if status == "done" else float(notes.get("progress", 0.0)),
-        step=None if status in ("done", "queued") else notes.get("step"),
+        step=None if status in ("done", "queued") else _at(steps, notes),
         steps=steps,
         actor=str(notes.get("actor", "")),
         attempt=int(notes.get("attempt", 1)),
@@ -119,6 +119,12 @@ def job_of(found: WorkflowStatus) -> Job:
         error=error,
         note=str(notes.get("note", "")) if status == "running" else "",
     )
+
+
+def _at(steps: tuple[Step, ...], notes: Mapping[str, Any]) -> str | None:
+    # What comes after a failure (it is recorded, and told) is not what the job failed in.
+    failed = [step.name for step in steps if step.status == "failed"]
+    return failed[0] if failed else notes.get("step")
 
 
 def words(error: BaseException) -> str:

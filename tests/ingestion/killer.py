@@ -24,6 +24,7 @@ from core.repo import FeatureRepo
 from core.settings import get_settings
 from stores.registry import open_store
 from tests.ingestion.loans import window
+from tests.repos.killing import in_a_child
 
 WATCHED = {"fetch": "raw", "validate": "valid", "transform": "features"}
 
@@ -47,53 +48,29 @@ def state(folder: Path) -> dict[str, str]:
     }
 
 
-def in_a_child(name: str, folder: Path, die_at: int) -> int:
-    """Run the step in a fork that kills itself before its ``die_at``-th move (0: never); return its status."""
-    if child := os.fork():
-        return os.waitpid(child, 0)[1]
-    moves, fsync, replace = 0, os.fsync, Path.replace
-
-    def count() -> None:
-        nonlocal moves
-        moves += 1
-        if moves == die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted_fsync(handle: int) -> None:
-        count()
-        fsync(handle)
-
-    def counted_replace(self: Path, target: Path) -> Path:
-        count()
-        return replace(self, target)
-
-    os.fsync, Path.replace = counted_fsync, counted_replace  # type: ignore[method-assign]
-    code = 1
-    try:
-        step(name, FeatureRepo.load(folder))
-        code = 0
-    finally:
-        os._exit(code)
+def killed(name: str, folder: Path, die_at: int) -> int:
+    """Run a step in a fork that is killed before its ``die_at``-th move (0: never); return its wait status."""
+    return in_a_child(lambda: step(name, FeatureRepo.load(folder)), die_at)
 
 
 def sweep(name: str, start: Path, work: Path, stride: int) -> int:
     """Kill one step at every ``stride``-th move, from the same start; return how often."""
     shutil.copytree(start, work / name)
-    assert in_a_child(name, work / name, 0) == 0
+    assert killed(name, work / name, 0) == 0
     whole = state(work / name / "data" / WATCHED[name])
     assert whole
     kills = 0
     while True:
         folder = work / f"{name}-{kills}"
         shutil.copytree(start, folder)
-        status = in_a_child(name, folder, 1 + kills * stride)
+        status = killed(name, folder, 1 + kills * stride)
         if status == 0:
             return kills
         assert os.WTERMSIG(status) == signal.SIGKILL, status
         # What shows after the kill is whole files of the right content, and the next run ends where it should.
         after = state(folder / "data" / WATCHED[name])
         assert after.items() <= whole.items(), set(after.items()) - set(whole.items())
-        assert in_a_child(name, folder, 0) == 0
+        assert killed(name, folder, 0) == 0
         assert state(folder / "data" / WATCHED[name]) == whole
         shutil.rmtree(folder)
         kills += 1

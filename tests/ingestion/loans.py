@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pandas as pd
 from pandas.testing import assert_frame_equal
 
-from core.repo import FeatureRepo
 from core.windows import Window, as_utc
 from ingestion.fetch import fetch_window
 from ingestion.transform import transform
 from ingestion.validate import validate_all
+from tests.repos.loans_world import LoansCopy
 
-LOANS = Path(__file__).resolve().parents[1] / "repos" / "loans"
 START = as_utc(datetime(2024, 1, 1))
 VIEWS = ("customer_payments", "loan_terms")
 KEYS = {"customer_payments": "customer_id", "loan_terms": "loan_id"}
@@ -32,26 +28,8 @@ def window(since: float, until: float) -> Window:
     return Window(day(since), day(until))
 
 
-@dataclass
-class Loans:
-    """A copy of the loans repo that a test may spoil."""
-
-    folder: Path
-
-    @classmethod
-    def copy_to(cls, folder: Path) -> Loans:
-        shutil.copytree(LOANS, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
-        return cls(folder)
-
-    def copied_to(self, folder: Path) -> Loans:
-        """Return another like this one, data included."""
-        shutil.copytree(self.folder, folder)
-        return Loans(folder)
-
-    @property
-    def repo(self) -> FeatureRepo:
-        """Open it anew, with whatever its files say now."""
-        return FeatureRepo.load(self.folder)
+class Loans(LoansCopy):
+    """A copy of the loans repo, with what ingestion made of it."""
 
     def source_gives(self, change: str) -> None:
         """Let ``source.py`` change what it returns: ``change`` sees ``tables``, ``since``, ``until``, ``pd``."""
@@ -61,10 +39,6 @@ class Loans:
                 f"\n\n_fetch_{id(change)} = fetch\n\n\ndef fetch(since, until):\n"
                 f"    tables = _fetch_{id(change)}(since, until)\n{body}\n    return tables\n"
             )
-
-    def sql(self, name: str, text: str) -> None:
-        """Replace one SQL file."""
-        (self.folder / "sql" / f"{name}.sql").write_text(text)
 
     def raw(self, table: str, of: Window) -> pd.DataFrame:
         return pd.read_parquet(self.repo.layout.raw / of.id / f"{table}.parquet")
