@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 from core.errors import ConfigError, PunctualError
 from core.progress import console
 from core.repo import FeatureRepo
 from core.settings import Settings
+from core.stages import dvc_project, punctual, stage_environment
 
 # The stages of dvc.yaml in order; a test compares the two.
 STAGES: tuple[tuple[str, ...], ...] = (
@@ -36,27 +34,12 @@ def run(settings: Settings, repo: FeatureRepo) -> None:
         When a stage failed. What it had finished stays, and the next run goes on from there.
     """
     environment = stage_environment()
-    if _dvc_project(repo) is not None:
+    if dvc_project(repo) is not None:
         _stage(["dvc", "repro"], environment)
         return
     console.print(f"{repo.layout.repo} lies outside of the DVC project: its stages run without DVC.")
     for stage in STAGES:
-        _stage([sys.executable, "-m", "cli.main", *stage], environment)
-
-
-def stage_environment() -> dict[str, str]:
-    """Return the environment for subprocesses: this interpreter's own commands come first on the PATH."""
-    bin_folder = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": os.pathsep.join([bin_folder, os.environ.get("PATH", "")])}
-
-
-def _dvc_project(repo: FeatureRepo) -> Path | None:
-    """Return the DVC project that drives this repo: its ``feature_repo`` folder is the one configured."""
-    project = Path.cwd()
-    named = project / "feature_repo"
-    if (project / "dvc.yaml").is_file() and (project / ".dvc").is_dir() and named.resolve() == repo.layout.repo:
-        return project
-    return None
+        _stage(punctual(*stage), environment)
 
 
 def _stage(command: list[str], environment: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from core.files import read_secret
 from core.progress import console
 from core.repo import FeatureRepo
 from core.settings import Settings
+from core.stages import stage_environment
 
 
 def up(
@@ -35,7 +36,7 @@ def up(
     with context.online_store(repo):
         pipeline.run(settings, repo)
         example = context.example_entity(repo)
-        with services.running(pipeline.stage_environment()) as started:
+        with services.running(stage_environment()) as started:
             services.wait_until_ready(settings, started)
             if check:
                 _ask(settings, repo, example)

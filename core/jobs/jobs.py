@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from croniter import croniter  # type: ignore[import-untyped]  # as DBOS does
 from dbos import error as dbos_error
 
 from core.clock import SystemClock
@@ -97,7 +98,15 @@ class Jobs:
         self._kinds[kind] = Kind(kind, function, steps, queue, on_cancel, on_retry)
 
     def schedule(self, name: str, cron: str, start: Callable[[datetime], Any]) -> None:
-        """Call ``start(moment)`` whenever a cron expression (UTC) says so, once over all processes."""
+        """Call ``start(moment)`` whenever a cron expression (UTC) says so, once over all processes.
+
+        Raises
+        ------
+        ConfigError
+            When the expression is none.
+        """
+        if not croniter.is_valid(cron, second_at_beginning=True):
+            raise ConfigError(f"{cron!r} is no cron expression.", hint="For example, each Monday at three: 0 3 * * 1")
         self._schedules.append(Schedule(name, cron, start))
 
     def launch(self) -> None:
