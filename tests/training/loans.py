@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from core.database import database
 from core.files import read_json
 from core.model import PredictionModel
 from core.registry import pointed_version
-from core.repo import FeatureRepo
 from core.settings import get_settings
+from tests.repos.loans_world import LOANS as LOANS
+from tests.repos.loans_world import LoansCopy
 from training.params import TrainParams
 from training.promotion import Promotions
 from training.registry import Registry
 
 QUICK = TrainParams(hist_gradient_boosting={"max_iter": 30, "min_samples_leaf": 20})
 OTHER = TrainParams(hist_gradient_boosting={"max_iter": 3, "min_samples_leaf": 20}, logistic={"C": 0.001})
-LOANS = Path(__file__).resolve().parents[1] / "repos" / "loans"
 
 
-@dataclass
-class Loans:
-    """A copy of the loans repo that a test may spoil."""
-
-    folder: Path
-
-    @classmethod
-    def copy_to(cls, folder: Path) -> Loans:
-        shutil.copytree(LOANS, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
-        return cls(folder)
-
-    @property
-    def repo(self) -> FeatureRepo:
-        """Open it anew, with whatever its files say now."""
-        return FeatureRepo.load(self.folder)
+class Loans(LoansCopy):
+    """A copy of the loans repo, with what training made of it."""
 
     def prepare(self, windows: int = 1) -> None:
         """Fetch further windows and compute their features."""
@@ -54,15 +37,6 @@ class Loans:
             fetch_window(self.repo, window)
         list(validate_all(self.repo))
         transform(self.repo)
-
-    def sql(self, name: str, text: str) -> None:
-        """Replace one SQL file."""
-        (self.folder / "sql" / f"{name}.sql").write_text(text)
-
-    def problem(self, **changes: Any) -> None:
-        """Change fields of ``problem.yaml``."""
-        path = self.folder / "problem.yaml"
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
     def valid(self, table: str) -> pd.DataFrame:
         """Return the checked rows of a raw table."""
