@@ -9,11 +9,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from core.errors import NoData
 from core.windows import list_windows
+
+_SETTLED_SECONDS = 2.0
 
 
 class Clock(Protocol):
@@ -57,10 +60,25 @@ class ReplayClock:
         NoData
             When no window has been fetched yet.
         """
-        windows = list_windows(self.raw)
-        if not windows:
+        until = self._until()
+        if until is None:
             raise NoData("The replay clock has no time yet: nothing was fetched.", hint="Run: punctual fetch")
-        return windows[-1].until
+        return until
+
+    def _until(self) -> datetime | None:
+        try:
+            changed = self.raw.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        # Every prediction asks. A folder that has just changed may change again within the same tick of its time stamp.
+        settled = epoch_seconds() - changed / 1e9 > _SETTLED_SECONDS
+        return _last_until(self.raw, changed) if settled else _last_until.__wrapped__(self.raw, changed)
+
+
+@lru_cache(maxsize=16)
+def _last_until(raw: Path, changed: int) -> datetime | None:
+    windows = list_windows(raw)
+    return windows[-1].until if windows else None
 
 
 def epoch_seconds() -> float:

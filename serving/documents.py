@@ -62,6 +62,8 @@ def request_body(needs: Needs | None) -> dict[str, Any]:
     fields = {name: dict(_JSON_TYPES.get(kind, {})) for name, kind in needs.types.items()}
     required = [name for name in needs.types if name in needs.entity_keys or name not in needs.lookups]
     for name in fields:
+        if name not in required:
+            fields[name] = {"anyOf": [fields[name], {"type": "null"}]}
         if name in needs.lookups:
             fields[name]["description"] = f"Read from {needs.lookups[name]} when it is not sent."
     entity = {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
@@ -71,5 +73,6 @@ def request_body(needs: Needs | None) -> dict[str, Any]:
 def _body(entity: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     entities = {"type": "array", "items": entity, "minItems": 1}
     schema = {"type": "object", "properties": {"entities": entities}, "required": ["entities"]}
+    schema["additionalProperties"] = False
     content = {"application/json": {"schema": schema, "example": {"entities": [example]}}}
     return {"required": True, "content": content}

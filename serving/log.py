@@ -100,11 +100,12 @@ class PredictionLog(PartWriter):
 
 def _as_table(rows: list[dict[str, Any]]) -> pa.Table:
     columns = {
-        name: [_json(row[name]) for row in rows] if name in _JSON else [row[name] for row in rows]
+        name: [as_json(row[name]) for row in rows] if name in _JSON else [row[name] for row in rows]
         for name in SCHEMA.names
     }
     return pa.table(columns, schema=SCHEMA)
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
+    """Return a value as the log's JSON columns hold it; what is encoded already stays."""
     return value if isinstance(value, bytes) else orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from core.errors import Unavailable
 from core.files import atomic_path
+from serving.memory import Trimmer
 
 log = logging.getLogger("punctual.predictions")
 
@@ -113,12 +114,13 @@ class PartWriter:
             log.error("predictions lost at stop", extra={"count": self.lag.waiting, "error": self._failing})
 
     def _write_forever(self) -> None:
-        closing = False
+        closing, trimmer = False, Trimmer()
         while not closing:
             with self._wake:
                 self._wake.wait_for(self._is_due, self._flush_seconds)
                 self._hurry, closing = False, self._closing
             self._write_waiting()
+            trimmer.maybe()
 
     def _write_waiting(self) -> None:
         """Write what waits by now, trying until the disk takes it; when stopping, only once."""

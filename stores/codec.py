@@ -239,6 +239,37 @@ def _decode_message(raw: bytes) -> Any:
     return feast_value_type_to_python_type(Value.FromString(raw))
 
 
+class Decoded(dict[bytes | None, Any]):
+    """Stored value -> plain Python value, remembered: most features repeat few values.
+
+    Short ones of the fast types are kept, up to ``_MOST`` of them, then it starts anew.
+    """
+
+    _MOST = 50_000
+    _LONGEST = 64
+
+    def __missing__(self, raw: bytes | None) -> Any:
+        value = decode(raw)
+        if raw is None or (len(raw) <= self._LONGEST and (not raw or raw[0] in _DECODERS)):
+            if len(self) >= self._MOST:
+                self.clear()
+            self[raw] = value
+        return value
+
+
+class Moments(dict[bytes, int]):
+    """Stored ``Timestamp`` -> microseconds since 1970, remembered: rows are written in batches of one event time."""
+
+    _MOST = 50_000
+
+    def __missing__(self, raw: bytes) -> int:
+        microseconds = decode_timestamp(raw)
+        if len(self) >= self._MOST:
+            self.clear()
+        self[raw] = microseconds
+        return microseconds
+
+
 def decode(raw: bytes | None) -> Any:
     """Return the plain Python value of a serialized ``Value``; ``None`` for a missing or null one.
 

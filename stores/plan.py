@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
 Policy = Literal["flag", "missing", "refuse"]
+_KNOWN_KEYS = 2048
 _Types = tuple[tuple[str, Any], ...]
 
 
@@ -104,6 +105,25 @@ class KeyGroup:
     views: tuple[ViewPlan, ...]
     head: bytes
     fields: bytes
+    _known: dict[tuple[Any, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def command(self, values: tuple[Any, ...]) -> bytes:
+        """Return the packed command that reads the row of a key; those of text keys are remembered, to a number.
+
+        Raises
+        ------
+        TypeError, struct.error
+            When a value is not of its join key's type.
+        """
+        found = self._known.get(values)
+        if found is None:
+            key = self.encoder.encode(values)
+            found = b"%b$%d\r\n%b\r\n%b" % (self.head, len(key), key, self.fields)
+            if all(type(value) is str for value in values):  # numbers of other types are equal, and wrong
+                if len(self._known) >= _KNOWN_KEYS:
+                    self._known.clear()
+                self._known[values] = found
+        return found
 
 
 def key_types(view: FeatureView) -> list[tuple[str, Any]]:

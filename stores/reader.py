@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidRequest, StaleFeatures
-from stores.codec import decode, decode_timestamp, from_microseconds, to_microseconds
+from stores.codec import Decoded, Moments, from_microseconds, to_microseconds
 from stores.entities import DUMMY_KEY
 from stores.plan import KeyGroup, ViewPlan, plan
 from stores.wire import AsyncWire, Wire
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MICROSECOND = timedelta(microseconds=1)
 _DUMMY = ("",)  # the value of a view without entities
+_decoded, _moments = Decoded(), Moments()
 
 
 class Status(StrEnum):
@@ -178,16 +179,17 @@ class _Lookup:
         self.slots: list[int] = []
         self.commands: list[bytes] = []
         known: dict[Any, int] = {}
-        names, encode = group.keys, group.encoder.encode
+        names, command = group.keys, group.command
+        first = names[0]
+        alone, dummy = len(names) == 1, names == (DUMMY_KEY,)
         for index, row in enumerate(keys):
-            values = _DUMMY if names == (DUMMY_KEY,) else tuple([row.get(name) for name in names])
+            values = _DUMMY if dummy else (row.get(first),) if alone else tuple([row.get(name) for name in names])
             try:
                 slot = known.get(values)
                 if slot is None:
                     slot = known[values] = -1 if None in values else len(self.commands)
                     if slot >= 0:
-                        key = encode(values)
-                        self.commands.append(b"%b$%d\r\n%b\r\n%b" % (group.head, len(key), key, group.fields))
+                        self.commands.append(command(values))
             except (TypeError, struct.error) as error:
                 raise InvalidRequest(
                     f"Entity {index}: {dict(zip(names, values, strict=True))!r} is not a key of "
@@ -219,7 +221,7 @@ def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime)
             status, event_us = _judge(view, own, now_us)
             _refuse_stale(view, lookup.slots, status, event_us, now)
             for offset, name in enumerate(view.features, view.start):
-                values = [decode(reply[offset]) for reply in own]
+                values = [_decoded[reply[offset]] for reply in own]
                 columns[name] = values
             for slot, state in enumerate(status):
                 if state not in _SERVED:
@@ -255,7 +257,7 @@ def _judge(view: ViewPlan, replies: list[Any], now_us: int) -> tuple[list[Status
             status.append(Status.NOT_FOUND)
             event_us.append(None)
             continue
-        us = decode_timestamp(raw)
+        us = _moments[raw]
         event_us.append(us)
         status.append(Status.FUTURE if us > now_us else dead if us < alive else late if us < fresh else Status.PRESENT)
     return status, event_us
