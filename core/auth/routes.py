@@ -50,7 +50,7 @@ class NewPassword(_Body):
 class NewUser(_Body):
     """A user to add; the password is made up and shown once."""
 
-    name: Annotated[Name, Field(examples=["bo"])]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@-]{0,63}$", examples=["bo"])]
     role: Role = "user"
 
 
@@ -66,7 +66,9 @@ class NewKey(_Body):
     name: Annotated[Name, Field(examples=["the app"])]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=5, examples=[["predict", "read"]])]
     days: Annotated[int, Field(ge=1, le=3650, examples=[90])] | None = None
-    rate_limit: Annotated[str, Field(max_length=40, examples=["100/minute"])] | None = None
+    rate_limit: (
+        Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$", examples=["100/minute"])] | None
+    ) = None
 
 
 class Rotation(_Body):

@@ -236,11 +236,11 @@ class Jobs:
 
         Raises
         ------
-        InvalidRequest
-            When kind or status is none that there is.
+        NotFound, InvalidRequest
+            When there is no such kind, or no such status.
         """
         if kind is not None and kind not in self._kinds:
-            raise InvalidRequest(f"There are no {kind[:80]!r} jobs here.", hint=f"There are: {', '.join(self._kinds)}.")
+            raise NotFound(f"There are no {kind[:80]!r} jobs here.", hint=f"There are: {', '.join(self._kinds)}.")
         if status is not None and status not in STATUSES:
             raise InvalidRequest(f"{status[:80]!r} is no status.", hint=f"Use one of {', '.join(STATUSES)}.")
         with unavailable(self._store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -16,7 +17,7 @@ from core.service.access import GuardedRoute
 from core.service.health import Check, add_health
 from core.service.limits import Limiter
 from core.service.metrics import RequestMetrics, add_metrics
-from core.service.problems import add_handlers
+from core.service.problems import Problem, add_handlers
 from core.service.reference import add_reference
 
 if TYPE_CHECKING:
@@ -108,9 +109,32 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document with both versions of the paths and both ways to send a key."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _add_problems(schema)
         schema["servers"] = [{"url": "/v1"}, {"url": "/"}]
         schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
         schemes["bearer"] = {"type": "http", "scheme": "bearer", "description": "An API key or a session token."}
         schemes["api_key"] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _add_problems(schema: dict[str, Any]) -> None:
+    """Document on every operation the refusals that the factory itself answers with, all of them problem details."""
+    reference = {"$ref": "#/components/schemas/Problem"}
+    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+    schemas.setdefault("Problem", Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
+    for name, definition in schemas["Problem"].pop("$defs", {}).items():
+        schemas.setdefault(name, definition)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path, methods in schema["paths"].items():
+        if path.startswith("/health"):
+            continue  # a probe reads what is wrong in the same form as what is right
+        for operation in methods.values():
+            answers = operation["responses"]
+            common = {422, 429, 503, 504} | ({401, 403} if operation.get("security") else set())
+            common |= {413} if "requestBody" in operation else set()
+            for status in common | {int(code) for code in answers if code.isdigit() and int(code) >= 400}:
+                if "application/problem+json" not in answers.get(str(status), {}).get("content", {}):
+                    content = {"application/problem+json": {"schema": reference}}
+                    answers[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}

@@ -11,8 +11,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
-from core.errors import PunctualError, Unauthenticated, Unavailable
+from core.errors import InvalidRequest, PunctualError, Unauthenticated, Unavailable
 from core.logs import correlation_id
 from core.service.body import TooLarge
 
@@ -109,13 +110,28 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         raise error
     if isinstance(error, TooLarge):
         return error_response(error.error)
+    if error.status_code == 400:  # the framework's word for a body that it cannot read
+        return error_response(InvalidRequest("The body is no JSON text.", hint="Send JSON in UTF-8."))
     words = _WORDS.get(error.status_code, "Request refused")
-    allowed = f"; allowed: {error.headers['Allow']}" if error.headers and "Allow" in error.headers else ""
+    headers = dict(error.headers or {})
+    allowed = ""
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request)
+        allowed = f"; allowed: {headers['Allow']}"
     path = request.url.path[:_SHOWN]
     detail = f"{request.method} {path}: {words.lower()}{allowed}. /docs lists what there is."
     slug = words.lower().replace(" ", "-")
     members = {"type": f"urn:punctual:problem:{slug}", "title": words, "status": error.status_code}
-    return problem_response({**members, "detail": detail}, error.headers)
+    return problem_response({**members, "detail": detail}, headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of a path: the router itself names those of the first route that has it."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
 
 
 async def _on_unexpected_error(request: Request, error: Exception) -> Response:

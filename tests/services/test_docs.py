@@ -64,7 +64,7 @@ def test_a_command_of_the_documentation_works(machine: Machine, values: dict[str
         text = text.replace(f":{port}", f":{machine.shell.environment[SERVICES[service]]}")
     text = text.replace('"flight_id":"20131001-AA1-JFK"', '"loan_id":3000').replace("20131001-AA1-JFK", "3000")
     text = text.replace("feature_repo/", f"{machine.shell.repo}/")
-    text = re.sub(r"<prediction[ _-]id>", values["prediction"], text)
+    text = re.sub(r"<prediction[ _-]id>", values["prediction"], text).replace("0123456789ab", values["key"])
     text = (
         re.sub(r"<key[ _-]id>", values["key"], text)
         .replace("<admin key>", values["admin"])
