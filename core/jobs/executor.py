@@ -26,7 +26,7 @@ _LEAD_SECONDS = 1.0
 _QUEUE_SECONDS = 0.3
 _STOP_SECONDS = 15.0
 # A job that takes the service with it each time (no memory, say) is given up at some time.
-_RECOVERIES = 5
+_RECOVERIES = 20
 
 
 @dataclass(frozen=True)

@@ -98,17 +98,18 @@ def finished(jobs: Jobs, job: Job) -> Job:
     return jobs.get(job.id)
 
 
-def alive(pattern: str) -> list[int]:
-    """Return the processes whose command line holds a pattern."""
+def alive(pattern: str, environment: str = "") -> list[int]:
+    """Return the processes whose command line holds a pattern, and whose environment a text."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 line = (entry / "cmdline").read_bytes().decode(errors="replace")
+                around = (entry / "environ").read_bytes().decode(errors="replace") if environment else ""
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
                 continue
-            if pattern in line and state != "Z":
+            if pattern in line and environment in around and state != "Z":
                 found.append(int(entry.name))
     return found
 
