@@ -72,7 +72,7 @@ def request_body(needs: Needs | None) -> dict[str, Any]:
 
 def _body(entity: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     entities = {"type": "array", "items": entity, "minItems": 1}
-    schema = {"type": "object", "properties": {"entities": entities}, "required": ["entities"]}
-    schema["additionalProperties"] = False
+    members = {"entities": entities}
+    schema = {"type": "object", "properties": members, "required": ["entities"], "additionalProperties": False}
     content = {"application/json": {"schema": schema, "example": {"entities": [example]}}}
     return {"required": True, "content": content}

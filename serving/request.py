@@ -30,6 +30,8 @@ def _text(value: Any) -> Any:
 
 def _integer(allowed: range) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON has one kind of number: 1.0 is a whole one
         if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
             raise ValueError(f"must be a whole number of {allowed.stop.bit_length()} bits")
         return value

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.auth.accounts import Accounts
 from core.auth.principal import SELF
@@ -20,6 +20,16 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 Scope = Literal["predict", "read", "data", "train", "admin"]
 Role = Literal["admin", "user"]
+
+
+def _written(value: object) -> object:
+    # Seconds since 1970 would be read as well, and a mistyped year is taken for them.
+    if isinstance(value, str) and "-" not in value[1:]:
+        raise ValueError("write a time as ISO 8601 with its zone")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 
 class _Body(BaseModel):
@@ -63,7 +73,7 @@ class Change(_Body):
 class NewKey(_Body):
     """A key to make; it is shown once."""
 
-    name: Annotated[Name, Field(examples=["the app"])]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .:@/'_-]{1,64}$", examples=["the app"])]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=5, examples=[["predict", "read"]])]
     days: Annotated[int, Field(ge=1, le=3650, examples=[90])] | None = None
     rate_limit: (
@@ -190,8 +200,8 @@ def _add_users(app: FastAPI) -> None:
     @app.get("/audit", summary="Who did what, newest first", **{**shared, "tags": ["audit"]})
     async def audit(
         request: Request,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         actor: Annotated[str, Query(max_length=80)] | None = None,
         action: Annotated[str, Query(max_length=200)] | None = None,
         before: Annotated[int, Query(ge=1, le=2**62)] | None = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Query, Response
 
 from core.jobs.jobs import MAX_LISTED
+from core.jobs.model import Status
 from core.service import json_response, problems, requires
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def add_job_routes(
     @app.get(f"{prefix}/jobs", summary="Jobs, newest first", openapi_extra=look, responses=problems(None, 422), **base)
     def list_jobs(
         kind: Annotated[str | None, Query(max_length=80)] = None,
-        status: Annotated[str | None, Query(max_length=20, examples=["running"])] = None,
+        status: Status | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50,
     ) -> Response:
         return json_response({"jobs": [job.as_dict() for job in jobs.list(kind, status, limit)]})

@@ -132,7 +132,7 @@ def _add_problems(schema: dict[str, Any]) -> None:
             continue  # a probe reads what is wrong in the same form as what is right
         for operation in methods.values():
             answers = operation["responses"]
-            common = {422, 429, 503, 504} | ({401, 403} if operation.get("security") else set())
+            common = {404, 422, 429, 503, 504} | ({401, 403} if operation.get("security") else set())
             common |= {413} if "requestBody" in operation else set()
             for status in common | {int(code) for code in answers if code.isdigit() and int(code) >= 400}:
                 if "application/problem+json" not in answers.get(str(status), {}).get("content", {}):
