@@ -155,7 +155,7 @@ class Live:
                 str(error) if isinstance(error, ModelUnavailable | ConfigError) else f"{type(error).__name__}: {error}"
             )
             if words != following.refused:
-                log.error("a model was refused", extra={"role": role, "detail": words, "serving": self._version()})
+                log.error("a model was refused", extra={"role": role, "detail": words, "serving": self.serving})
             following.refused, following.tried = words, now
 
     async def _take_champion(self, version: str | None) -> None:
@@ -194,7 +194,9 @@ class Live:
         predictor.warm()
         return predictor
 
-    def _version(self) -> str | None:
+    @property
+    def serving(self) -> str | None:
+        """The version that this process answers with; None before there is one."""
         return self._served.predictor.model.version if self._served else None
 
     def _keep(self, work: Any) -> None:

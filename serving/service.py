@@ -109,11 +109,12 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     @app.get(
         "/models/available",
         tags=["models"],
-        summary="The model versions that this machine can serve",
+        summary="The model versions that this machine can serve, and the one that it does",
         openapi_extra=requires("predict", "read"),
     )
     async def models() -> Response:
-        return json_response(await asyncio.to_thread(model_store.available, repo.layout))
+        found = await asyncio.to_thread(model_store.available, repo.layout)
+        return json_response({**found, "serving": service.live.serving})
 
     @app.get(
         "/predictions/{prediction_id}",
