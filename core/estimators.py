@@ -57,6 +57,25 @@ class CatBoostOnCodes(ClassifierMixin, BaseEstimator):
         """Return (n, 2) class probabilities."""
         return np.asarray(self.model_.predict_proba(self._data(x), thread_count=1 if len(x) < 512 else -1))
 
+    def contributions(self, x: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return what each input adds to the raw score (log-odds), and the score that they are added to.
+
+        Exact SHAP values of the trees.
+
+        Returns
+        -------
+        terms : array, shape (n, features)
+            In the order of the matrix; a row and ``base`` sum to the row's raw score.
+        base : float
+            The model's mean raw score over what it was trained on.
+        """
+        from catboost import Pool
+
+        shap = np.asarray(self.model_.get_feature_importance(Pool(self._data(x)), type="ShapValues", thread_count=1))
+        terms = np.empty((len(x), shap.shape[1] - 1))
+        terms[:, [*self._numeric, *self.categorical]] = shap[:, :-1]
+        return terms, float(shap[0, -1])
+
     @property
     def feature_importances_(self) -> np.ndarray:
         """Importance of each input column, in the order of the matrix."""

@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     notify_to: list[str] = Field([], description="Recipients of mails, as JSON.")
     max_batch: int = Field(1000, ge=1, le=100_000, description="Entities that one request may ask for.")
     max_body_bytes: int = Field(1_000_000, ge=1024, description="Largest request body accepted, in bytes.")
+    max_upload_bytes: int = Field(
+        50_000_000, ge=1024, description="Largest file of entity ids that `/predict/batch` accepts, in bytes."
+    )
     log_queue: int = Field(
         20_000,
         ge=1,

@@ -100,6 +100,17 @@ class Live:
             raise model_store.no_champion()
         return self._served
 
+    @property
+    def needs(self) -> Needs:
+        """What a prediction needs.
+
+        Raises
+        ------
+        ModelUnavailable
+            While there is no champion.
+        """
+        return self.served.predictor.lookup.needs
+
     def facts(self) -> dict[str, Any]:
         """Return what /health tells of the champion.
 

@@ -127,6 +127,19 @@ class RequestReader:
             raise offending(InvalidRequest, errors)
         return out
 
+    def check(self, entity: Any) -> Entity:
+        """Return one entity, checked.
+
+        Raises
+        ------
+        InvalidRequest
+            Naming the field that is wrong.
+        """
+        try:
+            return self._entity(entity)
+        except ValueError as error:
+            raise InvalidRequest(f"{error}.") from error
+
     def _entity(self, entity: Any) -> Entity:
         if not isinstance(entity, dict):
             raise ValueError(f"must be an object, not {_shown(entity)}; allowed fields: {', '.join(self._checks)}")

@@ -1,16 +1,21 @@
-"""Runs the prediction service: its workers, and beside them what follows a remote model registry."""
+"""Runs the prediction service: its workers, and beside them what follows a remote registry and predicts by the file."""
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
 from core.registry_sync import RegistrySync
+from core.server import check_port
 from core.server import run as serve
+from serving.batch_worker import BatchWorker
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from core.settings import Settings
+
+log = logging.getLogger("punctual.batch")
 
 
 def run(repo: FeatureRepo, settings: Settings) -> None:
@@ -24,9 +29,14 @@ def run(repo: FeatureRepo, settings: Settings) -> None:
     # One row needs no team of threads: on a busy machine OpenMP's threads wait for each other, for 100 ms instead of 1.
     # Said before the model's libraries are loaded, which ask only then.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sync = RegistrySync(repo, settings)
+    # The processes beside the workers read their settings from the environment, as those do.
+    os.environ["PUNCTUAL_FEATURE_REPO"] = str(repo.layout.repo)
+    check_port(settings, settings.port, "port")  # before anything is started
+    sync, batches = RegistrySync(repo, settings), BatchWorker(log.warning)
     sync.start()
+    batches.start()
     try:
         serve("serving.service:create", repo, settings, name="prediction", setting="port", workers=settings.workers)
     finally:
+        batches.close()
         sync.close()

@@ -14,12 +14,16 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
 from core.errors import ConfigError, Overloaded
+from core.jobs import add_job_routes
 from core.logs import setup_logs
 from core.repo import FeatureRepo
 from core.service import Check, create_app, harden, json_response, problems, read_body, requires
 from core.settings import Settings, get_settings
-from serving import lineage, model_store
+from serving import entities, lineage, model_store
+from serving.batch import jobs_of
+from serving.batch_routes import add_batch_routes
 from serving.documents import PredictResponse, request_body
+from serving.explain import Explainer
 from serving.live import Live
 from serving.log import PredictionLog
 from serving.metrics import PredictionMetrics
@@ -50,10 +54,11 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     ConfigError
         When ``feature_store.yaml`` or a setting is wrong.
     """
-    service = Service()
+    service, jobs = Service(), jobs_of(repo, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(jobs.launch, work=False)
         metrics = PredictionMetrics()
         service.log = PredictionLog(repo.layout.predictions, settings.log_queue)
         if settings.shadow_share:
@@ -70,6 +75,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
             if service.shadow is not None:
                 await asyncio.to_thread(service.shadow.close)
             await asyncio.to_thread(service.log.close)
+            await asyncio.to_thread(jobs.close)
 
     app = create_app(
         f"punctual: {repo.problem.title or repo.problem.name}",
@@ -77,7 +83,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         version=version("punctual"),
         description="Predictions by entity id.",
         lifespan=lifespan,
-        checks=_checks(repo, service),
+        checks={**_checks(repo, service), "jobs": jobs.health},
         repo=repo,
         settings=settings,
     )
@@ -106,6 +112,15 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         openapi_extra=requires("predict", requestBody=prediction_body),
     )
 
+    add_batch_routes(app, repo=repo, settings=settings, jobs=jobs, wanted=lambda: service.live.needs)
+    add_job_routes(app, jobs, scope="predict")
+    _add_reading(app, repo, service)
+    return harden(app, {("POST", "/predict"): ("predict", predict)})
+
+
+def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service) -> None:
+    explainer = Explainer(repo.layout)
+
     @app.get(
         "/models/available",
         tags=["models"],
@@ -130,7 +145,29 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
 
         return json_response(await asyncio.to_thread(look))
 
-    return harden(app, {("POST", "/predict"): ("predict", predict)})
+    @app.get(
+        "/explain/{prediction_id}",
+        tags=["predictions"],
+        summary="What each feature contributed to a prediction, by the model that made it",
+        responses=problems(None, 404, 409),
+        openapi_extra=requires("predict", "read"),
+    )
+    async def explain(prediction_id: str) -> Response:
+        def look() -> dict[str, Any]:
+            service.log.flush()
+            return explainer.explain(prediction_id)
+
+        return json_response(await asyncio.to_thread(look))
+
+    @app.get(
+        "/features/{entity:path}",
+        tags=["features"],
+        summary="What the online store knows of an entity: values by view, their age, and what each view promises",
+        responses=problems(None, 404, 422, 503),
+        openapi_extra=requires("predict", "read"),
+    )
+    async def features(entity: str) -> Response:
+        return json_response(await entities.describe(service.live.served, entity, repo.clock.now()))
 
 
 def create() -> ASGIApp:

@@ -121,9 +121,10 @@ class OnlineReader:
         self._async_wire = AsyncWire(store.config)
         self.join_keys = tuple(dict.fromkeys(key for group in self._groups for key in group.keys if key != DUMMY_KEY))
         self.features = tuple(name for group in self._groups for view in group.views for name in view.features)
-        self.views = tuple(view.name for group in self._groups for view in group.views)
+        self.plans = tuple(view for group in self._groups for view in group.views)
+        self.views = tuple(view.name for view in self.plans)
 
-    async def read(self, keys: Sequence[Mapping[str, Any]], now: datetime) -> OnlineRows:
+    async def read(self, keys: Sequence[Mapping[str, Any]], now: datetime, *, refuse: bool = True) -> OnlineRows:
         """Read the rows of ``keys`` in one round trip.
 
         Parameters
@@ -133,6 +134,8 @@ class OnlineReader:
             values are missing. Equal keys are asked for once.
         now : datetime
             Timezone-aware; ages refer to it, and values stamped later do not exist yet.
+        refuse : bool
+            Heed the policy ``refuse``; False to look at what is there, stale or not.
 
         Raises
         ------
@@ -145,7 +148,7 @@ class OnlineReader:
         """
         request = [_Lookup(group, keys) for group in self._groups]
         replies = await self._async_wire.exchange(*_payload(request)) if _asks(request) else []
-        return _rows(request, replies, len(keys), now)
+        return _rows(request, replies, len(keys), now, refuse=refuse)
 
     def read_sync(self, keys: Sequence[Mapping[str, Any]], now: datetime) -> OnlineRows:
         """Do the same as :meth:`read` for code that does not run in an event loop."""
@@ -209,7 +212,7 @@ def _payload(request: list[_Lookup]) -> tuple[bytes, int]:
     return b"".join(commands), len(commands)
 
 
-def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime) -> OnlineRows:
+def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime, *, refuse: bool = True) -> OnlineRows:
     now_us = to_microseconds(now)
     columns: dict[str, list[Any]] = {}
     views: dict[str, ViewRows] = {}
@@ -219,7 +222,8 @@ def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime)
         start += len(lookup.commands)
         for view in lookup.group.views:
             status, event_us = _judge(view, own, now_us)
-            _refuse_stale(view, lookup.slots, status, event_us, now)
+            if refuse:
+                _refuse_stale(view, lookup.slots, status, event_us, now)
             for offset, name in enumerate(view.features, view.start):
                 values = [_decoded[reply[offset]] for reply in own]
                 columns[name] = values

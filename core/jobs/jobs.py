@@ -109,8 +109,13 @@ class Jobs:
             raise ConfigError(f"{cron!r} is no cron expression.", hint="For example, each Monday at three: 0 3 * * 1")
         self._schedules.append(Schedule(name, cron, start))
 
-    def launch(self) -> None:
+    def launch(self, *, work: bool = True) -> None:
         """Open the store and begin to work; what an earlier process left unfinished goes on.
+
+        Parameters
+        ----------
+        work : bool
+            False in a process that only starts jobs and looks at them, and leaves the work to another.
 
         Raises
         ------
@@ -120,15 +125,16 @@ class Jobs:
         self._data.mkdir(parents=True, exist_ok=True)
         self._store.prepare()
         self._client_ = self._store.client()
-        self._executor = Executor(
-            self._store,
-            self._client_,
-            self._log,
-            kinds=self._kinds,
-            queues=self._queues,
-            schedules=self._schedules,
-        )
-        self._executor.start()
+        if work:
+            self._executor = Executor(
+                self._store,
+                self._client_,
+                self._log,
+                kinds=self._kinds,
+                queues=self._queues,
+                schedules=self._schedules,
+            )
+            self._executor.start()
 
     def close(self) -> None:
         """Stop working; what is at work goes on at the next launch, at the step where it was."""

@@ -1,0 +1,84 @@
+"""The routes of predictions by the file."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Header, Request, Response
+from fastapi.responses import FileResponse
+
+from core.jobs import started
+from core.service import principal, problems, requires
+from serving import uploads
+from serving.batch import KIND, result_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+    from core.jobs import Job, Jobs
+    from core.repo import FeatureRepo
+    from core.settings import Settings
+    from serving.resolve import Needs
+
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+_UPLOAD = {
+    "required": True,
+    "description": "A table with a column for each field that an entity of /predict may have.",
+    "content": {uploads.PARQUET[0]: _FILE, uploads.CSV[0]: {"schema": {"type": "string"}}},
+}
+
+
+def add_batch_routes(
+    app: FastAPI, *, repo: FeatureRepo, settings: Settings, jobs: Jobs, wanted: Callable[[], Needs]
+) -> None:
+    """Add ``/predict/batch`` and its result; the jobs' own routes say how far one is.
+
+    Parameters
+    ----------
+    wanted : callable
+        What entities may hold; raises ``ModelUnavailable`` while nothing can be predicted.
+    """
+
+    @app.post(
+        "/predict/batch",
+        tags=["predictions"],
+        summary="Predict for a file of entities, as a job",
+        status_code=202,
+        responses={202: {"description": "The job; Location says where to look at it."}, **_answers(413, 422, 503)},
+        openapi_extra=requires("predict", max_body_bytes=settings.max_upload_bytes, requestBody=_UPLOAD),
+    )
+    async def predict_batch(
+        request: Request,
+        idempotency_key: Annotated[
+            str | None, Header(description="The same key and file again give the same job.", max_length=200)
+        ] = None,
+    ) -> Response:
+        needs = wanted()
+        body = await request.body()
+        kind, caller = request.headers.get("content-type", ""), principal(request).name
+
+        def queue() -> Job:
+            table = uploads.read(body, kind, needs)
+            arguments = {"upload": uploads.keep(repo.layout, table, body), "rows": table.num_rows}
+            return jobs.start(KIND, arguments, actor=caller, idempotency_key=idempotency_key)
+
+        return started(await asyncio.to_thread(queue))
+
+    @app.get(
+        "/predict/batch/{job_id}/result",
+        tags=["predictions"],
+        summary="The predictions of a file, as Parquet: its columns, the predictions, and why a row has none",
+        response_class=FileResponse,
+        responses={200: {"content": {uploads.PARQUET[0]: _FILE}}, **_answers(404, 409)},
+        openapi_extra=requires("predict", "read"),
+    )
+    def result(job_id: str) -> Response:
+        path = result_of(repo, jobs, job_id)
+        return FileResponse(path, media_type=uploads.PARQUET[0], filename=f"{job_id}.parquet")
+
+
+def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return problems(None, *statuses)

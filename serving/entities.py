@@ -1,0 +1,86 @@
+"""What the online store knows of one entity: values by view, how old they are, and how old they may be."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from feast.value_type import ValueType
+
+from core.errors import InvalidRequest, UnknownEntity
+from serving.lookup import NOTHING
+
+if TYPE_CHECKING:
+    from serving.live import Served
+    from stores.plan import ViewPlan
+    from stores.reader import OnlineRows
+
+_NUMBERS = (ValueType.INT64, ValueType.INT32)
+
+
+async def describe(served: Served, text: str, now: datetime) -> dict[str, Any]:
+    """Return everything that predictions for an entity would be made of.
+
+    Parameters
+    ----------
+    served : Served
+        Whose features.
+    text : str
+        The entity's id as it stands in a path.
+    now : datetime
+        What ages refer to.
+
+    Raises
+    ------
+    InvalidRequest
+        When the text is no id of the entity's type.
+    UnknownEntity
+        When the store knows nothing of it.
+    """
+    lookup = served.predictor.lookup
+    key = lookup.needs.entity_keys[0]
+    row = served.reader.check({key: _id(key, lookup.needs.types[key], text)})
+    asked = row[key]
+    rows = [row]
+    looked_up, unknown = await lookup.fill(rows, now)
+    online = await lookup.features.read(rows, now, refuse=False)
+    if unknown or lookup.unknown(rows, online, looked_up):
+        raise UnknownEntity(f"The online store knows no {key} {asked!r}.")
+    plans = {plan.name: plan for plan in lookup.features.plans}
+    return {
+        "entity": {key: asked},
+        "now": now,
+        "keys": {name: row[name] for name in lookup.needs.types if name in row},
+        "must_be_sent": [name for name in lookup.needs.types if name not in row],
+        "views": {name: _view(plan, online, now) for name, plan in plans.items()},
+    }
+
+
+def _view(plan: ViewPlan, online: OnlineRows, now: datetime) -> dict[str, Any]:
+    rows = online.views[plan.name]
+    status, moment = rows.status[0], rows.event_timestamps[0]
+    known = moment is not None and status not in NOTHING
+    return {
+        "status": status.value,
+        "event_timestamp": moment if known else None,
+        "age_seconds": (now - moment).total_seconds() if known and moment is not None else None,
+        "promise": {
+            "freshness_seconds": _seconds(plan.promise.age),
+            "when_older": plan.promise.policy,
+            "ttl_seconds": _seconds(plan.promise.ttl),
+        },
+        "values": {name: online.columns[name][0] for name in plan.features},
+    }
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return duration.total_seconds() if duration is not None else None
+
+
+def _id(key: str, kind: ValueType, text: str) -> Any:
+    if kind not in _NUMBERS:
+        return text
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
+        raise InvalidRequest(f"{key} is a whole number, got {text[:60]!r}.")
+    return int(text)

@@ -1,0 +1,143 @@
+"""Files of entity ids for predictions by the file: read, checked and kept before a job begins."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from feast.value_type import ValueType
+
+from core.errors import BatchTooLarge, InvalidRequest
+from core.files import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.layout import Layout
+    from serving.resolve import Needs
+
+CSV = ("text/csv", "application/csv")
+PARQUET = ("application/vnd.apache.parquet", "application/x-parquet", "application/parquet")
+_MOST_ROWS = 5_000_000
+_MOST_UNPACKED = 20  # times the size of the file: more is no table of ids, but something that swells on purpose
+_ARROW: dict[ValueType, pa.DataType] = {
+    ValueType.STRING: pa.string(),
+    ValueType.INT64: pa.int64(),
+    ValueType.INT32: pa.int32(),
+    ValueType.DOUBLE: pa.float64(),
+    ValueType.FLOAT: pa.float64(),
+    ValueType.BOOL: pa.bool_(),
+    ValueType.UNIX_TIMESTAMP: pa.timestamp("us", tz="UTC"),
+}
+
+
+def folder(layout: Layout) -> Path:
+    """Return where files for predictions and their results are kept."""
+    return layout.jobs / "prediction"
+
+
+def path_of(layout: Layout, upload: str) -> Path:
+    """Return where an upload is kept."""
+    return folder(layout) / "uploads" / f"{upload}.parquet"
+
+
+def keep(layout: Layout, table: pa.Table, body: bytes) -> str:
+    """Keep a checked table under the content hash of the file it came from, and return that."""
+    upload = hashlib.sha256(body).hexdigest()[:32]
+    path = path_of(layout, upload)
+    if not path.is_file():
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+    return upload
+
+
+def read(body: bytes, content_type: str, needs: Needs) -> pa.Table:
+    """Read a file of entities: the columns that a request's entities may have, of their types.
+
+    Parameters
+    ----------
+    body : bytes
+        The file.
+    content_type : str
+        Of CSV (UTF-8, comma, a header) or Parquet.
+    needs : Needs
+        Columns and their types.
+
+    Raises
+    ------
+    InvalidRequest
+        Naming what is wrong with the file, and the column.
+    BatchTooLarge
+        When it holds too many rows, or unpacks to too many bytes.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in CSV:
+        table = _csv(body, needs)
+    elif kind in PARQUET:
+        table = _parquet(body)
+    else:
+        raise InvalidRequest(
+            f"The content type {content_type[:60]!r} is neither CSV nor Parquet.",
+            hint=f"Send text/csv or {PARQUET[0]}.",
+        )
+    _check_columns(table.column_names, needs)
+    if table.num_rows == 0:
+        raise InvalidRequest("The file has no rows.")
+    if table.num_rows > _MOST_ROWS:
+        raise BatchTooLarge(f"The file has {table.num_rows} rows, {_MOST_ROWS} are allowed.", hint="Split it.")
+    return _cast(table, needs)
+
+
+def _csv(body: bytes, needs: Needs) -> pa.Table:
+    types = {name: _ARROW[kind] for name, kind in needs.types.items() if kind in _ARROW}
+    try:
+        return pa_csv.read_csv(
+            io.BytesIO(body),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True),
+        )
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise InvalidRequest(f"The file cannot be read as CSV: {error}.", hint="Send UTF-8 with a header.") from error
+
+
+def _parquet(body: bytes) -> pa.Table:
+    try:
+        file = pq.ParquetFile(io.BytesIO(body))
+        unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        if file.metadata.num_rows > _MOST_ROWS or unpacked > _MOST_UNPACKED * max(len(body), 1 << 20):
+            raise BatchTooLarge(
+                f"The file unpacks to {file.metadata.num_rows} rows and {unpacked} bytes.", hint="Split it."
+            )
+        return file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidRequest(f"The file cannot be read as Parquet: {error}.") from error
+
+
+def _check_columns(names: list[str], needs: Needs) -> None:
+    allowed = ", ".join(needs.types)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InvalidRequest(f"The file has the column {twice[0][:60]!r} twice.")
+    if unknown := [name for name in names if name not in needs.types]:
+        raise InvalidRequest(f"The file has an unknown column {unknown[0][:60]!r}.", hint=f"Allowed: {allowed}.")
+    if missing := [name for name in needs.entity_keys if name not in names]:
+        raise InvalidRequest(f"The file has no column {missing[0]!r}.", hint=f"Allowed: {allowed}.")
+    needed = [name for name in needs.types if name not in needs.lookups and name not in names]
+    if needed:
+        raise InvalidRequest(f"The file has no column {needed[0]!r}, and no feature view of the entity carries it.")
+
+
+def _cast(table: pa.Table, needs: Needs) -> pa.Table:
+    columns = {}
+    for name in table.column_names:
+        column, wanted = table[name], _ARROW.get(needs.types[name])
+        if wanted is not None and column.type != wanted:
+            try:
+                column = column.cast(wanted)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise InvalidRequest(f"The column {name!r} is {column.type}, not {wanted}: {error}.") from error
+        columns[name] = column
+    return pa.table(columns)
