@@ -195,8 +195,9 @@ class HttpClient:
             with self._client.stream(method, path, **given) as response:
                 body = _read(response)
         except (httpx.TransportError, httpx.DecodingError, ValueError) as error:
+            reason = str(error).rstrip(".") or type(error).__name__
             raise ServiceUnavailable(
-                f"The {self.name} service at {self.base_url} does not answer: {str(error) or type(error).__name__}.",
+                f"The {self.name} service at {self.base_url} does not answer: {reason}.",
                 hint="Is it running? `punctual doctor` shows what answers.",
             ) from error
         facts = {"service": self.name, "method": method, "path": path, "status": response.status_code}

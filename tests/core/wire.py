@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 Act = Callable[[socket.socket, bytes], None]
@@ -13,7 +14,8 @@ Act = Callable[[socket.socket, bytes], None]
 
 def answer(content: Any, status: str = "200 OK", headers: str = "", content_type: str = "application/json") -> bytes:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    head = f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+    lines = (f"HTTP/1.1 {status}", f"content-type: {content_type}", f"content-length: {len(body)}", "connection: close")
+    head = "\r\n".join(lines) + f"\r\n{headers}\r\n"
     return head.encode() + body
 
 
@@ -90,3 +92,7 @@ class Wire:
             self.requests.append(request)
             act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
             act(peer, request)
+            with suppress(OSError):  # an orderly end: what was sent arrives before the connection is gone
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(65536):
+                    pass

@@ -193,5 +193,5 @@ def test_lists_are_newest_first_bounded_and_by_kind_and_status(jobs: Jobs):
     assert {j.id for j in jobs.list(status="failed")} == {made[1].id, made[3].id}
     assert jobs.list("three") == []
     for wrong in ({"kind": "no"}, {"status": "no"}):
-        with pytest.raises(InvalidRequest):
+        with pytest.raises((InvalidRequest, NotFound)):
             jobs.list(**wrong)
