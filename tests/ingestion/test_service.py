@@ -1,0 +1,134 @@
+"""The data service over HTTP: what it shows, what it starts, what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.asgi import problem
+from tests.conftest import free_port
+from tests.ingestion.flow_world import World, world
+from tests.ingestion.loans import ingest, window
+from tests.ingestion.services import Others
+
+
+@pytest.fixture
+def data(loans) -> Iterator[World]:
+    """The service after two windows, with no other service anywhere."""
+    ingest(loans, window(0, 60), window(60, 67))
+    with world(loans, Others(port=free_port())) as running:
+        yield running
+
+
+def test_it_is_ready_with_the_others_away_and_says_what_is(loans):
+    with world(loans, Others(port=free_port()), redis=f"127.0.0.1:{free_port()}") as data:
+        health = data.api.get("/health")
+        assert health.status_code == 200
+        found = health.json()["dependencies"]
+        assert set(found) == {"database", "jobs", "raw_data", "online_store"}
+        assert found["raw_data"]["status"] == "degraded"
+        assert found["jobs"]["here"] is True
+        assert data.api.get("/data/versions").json() == {"versions": []}
+        assert data.api.get("/data/reports").json() == {"reports": []}
+
+
+def test_previews_of_every_layer(data: World):
+    raw = data.api.get("/data/preview", params={"table": "loans", "limit": 3}).json()
+    assert raw["total"] == 1340
+    assert len(raw["rows"]) == 3
+    assert set(raw["columns"]) == {"loan_id", "customer_id", "amount", "region", "known_at"}
+    assert all(row["known_at"] >= "2024-03-01" for row in raw["rows"])  # the newest window first
+    two = data.api.get("/data/preview", params={"table": "loans", "layer": "valid", "columns": ["region", "loan_id"]})
+    assert list(two.json()["rows"][0]) == ["region", "loan_id"]
+    features = data.api.get("/data/preview", params={"table": "loan_terms", "layer": "features"}).json()
+    assert "event_timestamp" in features["columns"]
+    bad = data.api.get("/data/preview", params={"table": "loans", "layer": "quarantine"}).json()
+    assert (bad["total"], "reason" in bad["columns"]) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"table": "../../source"}, 404),
+        ({"table": "loans/../payments"}, 404),
+        ({"table": "loan_terms"}, 404),  # a view, and these are raw tables
+        ({"table": "spine", "layer": "features"}, 404),
+        ({"table": "loans", "layer": "secrets"}, 422),
+        ({"table": "loans", "columns": "amount; DROP TABLE loans"}, 422),
+        ({"table": "loans", "columns": "a\" FROM read_text('/etc/passwd') --"}, 422),
+        ({"table": "loans", "limit": 1001}, 422),
+        ({"table": "loans", "limit": 0}, 422),
+        ({}, 422),
+    ],
+)
+def test_what_is_no_preview(data: World, asked: dict[str, Any], status: int):
+    members = problem(data.api.get("/data/preview", params=asked), status)
+    assert "root:" not in str(members)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/data/import", {"since": "2024-03-08T00:00:00Z"}, 422),
+        ("/data/import", {"since": "2024-03-08T00:00:00Z", "until": "2024-03-08T00:00:00Z"}, 422),
+        ("/data/import", {"since": "2024-03-08T00:00:00", "until": "2024-03-09T00:00:00"}, 422),
+        ("/data/import", {"window": "next"}, 422),
+        ("/data/validate", {"all": True}, 422),
+        ("/data/materialize", {"views": ["no_such_view"]}, 404),
+        ("/data/materialize", {"views": []}, 422),
+        ("/data/materialize", {"views": ["--rebuild"]}, 404),
+        ("/flow/rollback", {}, 422),
+        ("/flow/rollback", {"reason": "x" * 501}, 422),
+    ],
+)
+def test_what_starts_nothing(data: World, path: str, body: dict[str, Any], status: int):
+    problem(data.api.post(path, json=body), status)
+    assert data.api.get("/jobs").json() == {"jobs": []}
+
+
+def test_rollback_with_the_training_service_away_is_a_503(data: World):
+    members = problem(data.api.post("/flow/rollback", json={"reason": "worse"}), 503)
+    assert "training" in members["detail"]
+
+
+def test_a_window_is_imported_once_however_often_it_is_asked_for(data: World):
+    body = {"since": "2024-03-08T00:00:00Z", "until": "2024-03-15T00:00:00Z"}
+    first = data.over(data.api.post("/data/import", json=body).json()["id"])
+    assert first["result"]["window"] == "20240308T000000Z_20240315T000000Z"
+    again = data.over(data.api.post("/data/import", json=body).json()["id"])
+    assert (again["status"], again["result"]) == ("done", first["result"])
+    gap = data.over(
+        data.api.post("/data/import", json={"since": "2024-04-08T00:00:00Z", "until": "2024-04-15T00:00:00Z"}).json()[
+            "id"
+        ]
+    )
+    assert gap["status"] == "failed"
+    assert "does not begin where the last one ends" in gap["error"]
+
+
+def test_the_location_of_a_job_and_its_key(data: World):
+    answer = data.api.post("/data/validate", headers={"idempotency-key": "k"})
+    assert answer.status_code == 202
+    job_id = answer.json()["id"]
+    assert answer.headers["location"] == f"/jobs/{job_id}"
+    assert data.api.post("/v1/data/validate", headers={"idempotency-key": "k"}).json()["id"] == job_id
+    data.over(job_id)
+    log = data.api.get(f"/jobs/{job_id}/log").json()
+    assert log["next"] == len(log["lines"]) > 0
+    assert data.api.get(f"/jobs/{job_id}/log", params={"since": log["next"]}).json()["lines"] == []
+    problem(data.api.post(f"/jobs/{job_id}/cancel"), 409)
+    problem(data.api.get("/jobs/..%2f..%2fetc"), 404)
+
+
+def test_reading_and_changing_are_different_scopes(data: World):
+    for scope, may_read, may_change in (
+        ("read", 200, 403),
+        ("data", 200, 202),
+        ("predict", 403, 403),
+        ("train", 403, 403),
+    ):
+        data.api.show(data.keys[scope])
+        assert data.api.get("/data/versions").status_code == may_read, scope
+        assert data.api.post("/data/validate").status_code == may_change, scope
