@@ -17,6 +17,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from core.service.access import requires
 
 MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
+# As it was when prometheus_client was imported, which is when that decides where it counts; Feast may set it later.
+_FOLDER = os.environ.get(MULTIPROC)
 _LABELS = ("service", "method", "route", "status")
 # From half a millisecond, where a prediction is, to ten seconds, where a request is about to be cut off.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -75,8 +77,7 @@ def add_metrics(app: FastAPI) -> None:
 
 
 def _registry() -> CollectorRegistry:
-    folder = os.environ.get(MULTIPROC)
-    if not folder or not Path(folder).is_dir():
+    if not _FOLDER or not Path(_FOLDER).is_dir():
         return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

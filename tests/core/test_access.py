@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,19 +11,8 @@ from core.errors import ConfigError
 from core.repo import FeatureRepo
 from core.service import PUBLIC, requires
 from tests.asgi import Api, problem
-from tests.core.keys import LOANS, Keyring, keyring
+from tests.core.keys import Keyring
 from tests.core.test_service import Life, make_service
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> FeatureRepo:
-    shutil.copytree(LOANS, tmp_path / "loans", ignore=shutil.ignore_patterns("data", "__pycache__"))
-    return FeatureRepo.load(tmp_path / "loans")
-
-
-@pytest.fixture
-def keys(repo: FeatureRepo) -> Keyring:
-    return keyring(repo)
 
 
 def service(repo: FeatureRepo, **settings: Any) -> Api:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -25,21 +24,10 @@ from core.repo import FeatureRepo
 from core.server import TIED, check_port, tls_files
 from core.settings import Settings
 from tests.conftest import free_port
-from tests.core.keys import LOANS, Keyring, keyring
+from tests.core.keys import Keyring
 from tests.stores.test_guarded_redis import certificate
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> FeatureRepo:
-    shutil.copytree(LOANS, tmp_path / "loans", ignore=shutil.ignore_patterns("data", "__pycache__"))
-    return FeatureRepo.load(tmp_path / "loans")
-
-
-@pytest.fixture
-def keys(repo: FeatureRepo) -> Keyring:
-    return keyring(repo)
 
 
 @contextmanager

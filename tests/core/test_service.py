@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,7 +20,6 @@ from core.service import PUBLIC, create_app, harden, json_response, principal, r
 from core.service.harden import Harden
 from core.settings import Settings
 from tests.asgi import Api, chunks, problem
-from tests.core.keys import LOANS, Keyring, keyring
 
 LIMIT = 2048
 
@@ -45,18 +42,6 @@ class Life:
 @pytest.fixture
 def life() -> Life:
     return Life()
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> FeatureRepo:
-    """Give a repo with nothing in it but accounts."""
-    shutil.copytree(LOANS, tmp_path / "loans", ignore=shutil.ignore_patterns("data", "__pycache__"))
-    return FeatureRepo.load(tmp_path / "loans")
-
-
-@pytest.fixture
-def keys(repo: FeatureRepo) -> Keyring:
-    return keyring(repo)
 
 
 @pytest.fixture

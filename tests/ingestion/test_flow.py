@@ -14,6 +14,8 @@ from tests.core.jobs.world import until
 from tests.ingestion.flow_world import World, world
 from tests.ingestion.services import KEPT, PROMOTED, Others, served
 
+pytestmark = pytest.mark.slow
+
 STEPS = ["begin", "plan", "import", "validate", "preprocess", "materialize", "train", "reload", "record", "notify"]
 
 

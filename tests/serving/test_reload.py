@@ -208,6 +208,7 @@ def versions(server: Server, count: int) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_mlflow_is_never_imported(own_world: World, tmp_path: Path) -> None:
     own_world.fill()
     trap = tmp_path / "trap" / "mlflow"

@@ -84,6 +84,7 @@ def logged(world: World) -> set[str]:
     return {str(row[0]) for row in rows}
 
 
+@pytest.mark.slow
 def test_a_life_in_service(own_world: World, tmp_path: Path) -> None:
     own_world.fill()
     server = Server(own_world, tmp_path / "server.log")
