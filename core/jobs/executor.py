@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dbos import DBOS, ScheduleInput
 
 from core.errors import Conflict, DatabaseUnavailable, PunctualError
+from core.jobs.kinds import Kind, Schedule
 from core.jobs.logs import JobLog
 from core.jobs.model import words
 from core.jobs.store import VERSION, PlainJson, Store, unavailable
@@ -27,27 +27,6 @@ _QUEUE_SECONDS = 0.3
 _STOP_SECONDS = 15.0
 # A job that takes the service with it each time (no memory, say) is given up at some time.
 _RECOVERIES = 20
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of job: its function, its steps in order, and the queue it waits in."""
-
-    name: str
-    function: Callable[[Work, dict[str, Any]], Any]
-    steps: tuple[str, ...]
-    queue: str
-    on_cancel: Callable[[str], None] | None = None
-    on_retry: Callable[[str], None] | None = None
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A job that starts by the clock: cron expression, UTC; ``start`` gets the moment."""
-
-    name: str
-    cron: str
-    start: Callable[[datetime], Any]
 
 
 class Executor:

@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from croniter import croniter  # type: ignore[import-untyped]  # as DBOS does
 from dbos import error as dbos_error
 
-from core.clock import SystemClock
-from core.errors import ConfigError, Conflict, DatabaseUnavailable, InvalidRequest, NotFound
-from core.jobs.executor import Executor, Kind, Schedule
+from core.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound
+from core.jobs.executor import Executor
+from core.jobs.ids import is_job_id, new_id
+from core.jobs.kinds import Declared
 from core.jobs.logs import JobLog
-from core.jobs.model import STATUSES, WORDS, Job, job_of
+from core.jobs.model import STATUSES, WORDS, Job, Step, first_notes, job_of
 from core.jobs.store import VERSION, Store, unavailable
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions
 
-    from core.jobs.work import Work
     from core.repo import FeatureRepo
     from core.settings import Settings
 
-_ID = re.compile(r"^[a-z][a-z0-9-]{0,40}-[0-9a-f]{20}$")
-_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
 MAX_LISTED = 500
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-class Jobs:
+class Jobs(Declared):
     """The jobs of one service.
 
     Parameters
@@ -48,66 +43,13 @@ class Jobs:
     """
 
     def __init__(self, service: str, *, repo: FeatureRepo, settings: Settings) -> None:
+        super().__init__()
         self.service = service
         self._store = Store.of(service, repo, settings)
         self._logs = repo.layout.jobs / service / "logs"
         self._data = repo.layout.data
-        self._kinds: dict[str, Kind] = {}
-        self._queues: dict[str, int] = {}
-        self._schedules: list[Schedule] = []
         self._client_: DBOSClient | None = None
         self._executor: Executor | None = None
-
-    def queue(self, name: str, *, concurrency: int) -> None:
-        """Declare a queue: at most ``concurrency`` of its jobs run at a time, in the order of their coming."""
-        self._queues[name] = concurrency
-
-    def register(
-        self,
-        kind: str,
-        function: Callable[[Work, dict[str, Any]], Any],
-        *,
-        steps: tuple[str, ...],
-        queue: str,
-        on_cancel: Callable[[str], None] | None = None,
-        on_retry: Callable[[str], None] | None = None,
-    ) -> None:
-        """Declare a kind of job.
-
-        Parameters
-        ----------
-        kind : str
-            Its name: lower case, digits and dashes.
-        function : callable
-            Gets a :class:`Work` and the arguments; returns plain data. Outside of its steps it must do the same each
-            time, since it is run from its beginning again when it is resumed.
-        steps : tuple of str
-            The names of its steps, in order.
-        queue : str
-            Where it waits.
-        on_cancel, on_retry : callable, optional
-            Called with the id of a job that somebody has cancelled or retried.
-
-        Raises
-        ------
-        ConfigError
-            When the queue was not declared.
-        """
-        if queue not in self._queues:
-            raise ConfigError(f"The jobs {kind!r} wait in {queue!r}, which is no queue.", hint="Call queue() first.")
-        self._kinds[kind] = Kind(kind, function, steps, queue, on_cancel, on_retry)
-
-    def schedule(self, name: str, cron: str, start: Callable[[datetime], Any]) -> None:
-        """Call ``start(moment)`` whenever a cron expression (UTC) says so, once over all processes.
-
-        Raises
-        ------
-        ConfigError
-            When the expression is none.
-        """
-        if not croniter.is_valid(cron, second_at_beginning=True):
-            raise ConfigError(f"{cron!r} is no cron expression.", hint="For example, each Monday at three: 0 3 * * 1")
-        self._schedules.append(Schedule(name, cron, start))
 
     def launch(self, *, work: bool = True) -> None:
         """Open the store and begin to work; what an earlier process left unfinished goes on.
@@ -184,37 +126,27 @@ class Jobs:
             When the store does not answer; nothing is queued then.
         """
         chosen = self._kinds[kind]
-        job_id = self._id(kind, idempotency_key)
+        name = new_id(kind, idempotency_key)
         arguments = json.loads(json.dumps(arguments, default=str))
         options: EnqueueOptions = {
             "workflow_name": kind,
             "queue_name": chosen.queue,
-            "workflow_id": job_id,
+            "workflow_id": name,
             "app_version": VERSION,
-            "attributes": {
-                "actor": actor,
-                "created_at": SystemClock().now().isoformat(),
-                "attempt": 1,
-                "progress": 0.0,
-                "steps": [{"name": s, "status": "waiting", "started_at": None, "ended_at": None} for s in chosen.steps],
-            },
+            "attributes": first_notes(chosen.steps, actor),
         }
         if alone:
             options["deduplication_id"] = kind
         with unavailable(self._store):
-            known = self._find(job_id) if idempotency_key else None
+            known = self._find(name) if idempotency_key else None
             if known is None:
                 try:
                     self._client.enqueue(options, arguments)
                 except dbos_error.DBOSQueueDeduplicatedError as error:
-                    known = self._find(job_id)
+                    known = self._find(name)
                     if known is None:
-                        running = [*self.list(kind, "running", 1), *self.list(kind, "queued", 1)]
-                        which = running[0].id if running else "another one"
-                        raise Conflict(
-                            f"One {kind} at a time: {which} is not over yet.", hint="Wait for it, or cancel it."
-                        ) from error
-            job = known or self.get(job_id)
+                        raise self._not_alone(kind) from error
+            job = known or self.get(name)
         if job.arguments != arguments:
             raise Conflict(
                 f"The idempotency key {idempotency_key!r} was used for {job.id} with other arguments.",
@@ -306,12 +238,7 @@ class Jobs:
             recorded = self._client.list_workflow_steps(job_id, load_output=True)
             failed = [s["function_id"] for s in recorded if s["error"] is not None]
             first = min(failed, default=max((s["function_id"] for s in recorded), default=0) + 1)
-            steps = [
-                {"name": s.name, "status": "done", "started_at": s.started_at, "ended_at": s.ended_at}
-                if s.status == "done"
-                else {"name": s.name, "status": "waiting", "started_at": None, "ended_at": None}
-                for s in job.steps
-            ]
+            steps = [asdict(step if step.status == "done" else Step(step.name)) for step in job.steps]
             notes = {"attempt": job.attempt + 1, "steps": steps}
             self._client.update_workflow_attributes(job_id, notes, merge=True)
             self._client.rewind_workflow(
@@ -337,19 +264,17 @@ class Jobs:
             raise DatabaseUnavailable(f"The jobs of the {self.service} service are not launched.")
         return self._client_
 
-    def _find(self, job_id: str) -> Job | None:
-        if not _ID.match(job_id):
+    def _find(self, name: str) -> Job | None:
+        if not is_job_id(name):
             return None
         with unavailable(self._store):
-            found = self._client.list_workflows(workflow_ids=[job_id])
+            found = self._client.list_workflows(workflow_ids=[name])
         return job_of(found[0]) if found and found[0].name in self._kinds else None
 
-    def _id(self, kind: str, key: str | None) -> str:
-        if key is None:
-            return f"{kind}-{uuid.uuid4().hex[:20]}"
-        if not _KEY.match(key):
-            raise InvalidRequest("An idempotency key is 1 to 200 visible ASCII characters.")
-        return f"{kind}-{sha256(f'{kind} {key}'.encode()).hexdigest()[:20]}"
+    def _not_alone(self, kind: str) -> Conflict:
+        running = [*self.list(kind, "running", 1), *self.list(kind, "queued", 1)]
+        which = running[0].id if running else "another one"
+        return Conflict(f"One {kind} at a time: {which} is not over yet.", hint="Wait for it, or cancel it.")
 
     def _log(self, job_id: str) -> JobLog:
         return JobLog(self._logs / f"{job_id}.log")

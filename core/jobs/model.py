@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from core.clock import SystemClock
 from core.errors import PunctualError
 from core.masks import mask_text
 
@@ -90,6 +91,18 @@ class Job:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
         return asdict(self)
+
+
+def first_notes(steps: tuple[str, ...], actor: str) -> dict[str, Any]:
+    """Return what is noted beside a job when it is queued."""
+    now = SystemClock().now().isoformat()
+    return {
+        "actor": actor,
+        "created_at": now,
+        "attempt": 1,
+        "progress": 0.0,
+        "steps": [asdict(Step(name)) for name in steps],
+    }
 
 
 def job_of(found: WorkflowStatus) -> Job:
