@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import StoreUnavailable
 from serving import on_demand
-from stores.reader import OnlineReader, OnlineRows, Status
+from stores.reader import OnlineReader, OnlineRows, Status, ViewRows
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -65,7 +65,8 @@ class Lookup:
         unknown : dict of int to str
             Those of them that the store does not know.
         """
-        lacking = {i for i, row in enumerate(rows) if any(name not in row for name, _ in self._carried)}
+        names = self.needs.lookups.keys()
+        lacking = {i for i, row in enumerate(rows) if not names <= row.keys()}
         if not lacking or self._keys is None:
             return lacking, {}
         # A row that lacks nothing is read without keys: positions stay those of the rows.
@@ -73,9 +74,10 @@ class Lookup:
         found = await self._keys.read(wanted, now)
         unknown = {}
         columns = [(name, found.columns[feature]) for name, feature in self._carried]
+        nothing = _nothing(list(found.views.values()), len(rows))
         for i in sorted(lacking):
             row = rows[i]
-            if all(view.status[i] in NOTHING for view in found.views.values()):
+            if i in nothing:
                 unknown[i] = self._unknown(row)
                 continue
             for name, column in columns:
@@ -94,12 +96,10 @@ class Lookup:
 
     def unknown(self, rows: list[Entity], online: OnlineRows, looked_up: set[int]) -> Bad:
         """Return the rows of which no view of the service knows anything, where no lookup has found them."""
-        own = [online.views[name] for name in self._own_views]
-        return {
-            i: self._unknown(row)
-            for i, row in enumerate(rows)
-            if own and i not in looked_up and all(view.status[i] in NOTHING for view in own)
-        }
+        if not self._own_views or len(looked_up) == len(rows):
+            return {}
+        nothing = _nothing([online.views[name] for name in self._own_views], len(rows))
+        return {i: self._unknown(rows[i]) for i in sorted(nothing - looked_up)}
 
     def columns(self, rows: list[Entity], online: OnlineRows) -> dict[str, list[Any]]:
         """Return everything a model may ask for, by name: stored, sent, and computed on demand."""
@@ -131,3 +131,11 @@ class Lookup:
             if {projection.join_key_map.get(c.name, c.name) for c in view.entity_columns} == keys:
                 names.append(projection.name_to_use())
         return names
+
+
+def _nothing(views: list[ViewRows], count: int) -> set[int]:
+    """Return the rows of which none of the views knows anything."""
+    found = set(range(count))
+    for view in views:
+        found &= {i for i, status in enumerate(view.status) if status in NOTHING}
+    return found

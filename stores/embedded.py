@@ -222,6 +222,9 @@ class EmbeddedServer:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": '""',
+            # A packed hash is searched from its beginning for every field: a table answers in half the time, for twice
+            # the memory.
+            "hash-max-listpack-entries": 0,
         }
         if self._password:
             settings["requirepass"] = f'"{self._password}"'
