@@ -84,7 +84,11 @@ def read(body: bytes, content_type: str, needs: Needs) -> pa.Table:
             f"The content type {content_type[:60]!r} is neither CSV nor Parquet.",
             hint=f"Send text/csv or {PARQUET[0]}.",
         )
-    _check_columns(table.column_names, needs)
+    try:
+        names = table.column_names
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The file's column names are not UTF-8: {error}.") from error
+    _check_columns(names, needs)
     if table.num_rows == 0:
         raise InvalidRequest("The file has no rows.")
     if table.num_rows > _MOST_ROWS:

@@ -1,0 +1,235 @@
+"""Predictions by the file: refused up front or answered row by row, as a job that survives being killed."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from core.jobs import Job, Jobs
+from serving.batch import jobs_of
+from tests.asgi import Api, problem
+from tests.serving.test_log import eventually, logged
+from tests.serving.test_server import ROOT
+from tests.serving.world import World, service, settings_of
+
+PARQUET = "application/vnd.apache.parquet"
+
+
+def as_parquet(table: pa.Table) -> bytes:
+    held = io.BytesIO()
+    pq.write_table(table, held)
+    return held.getvalue()
+
+
+def upload(api: Api, content: bytes, kind: str, **headers: str) -> httpx.Response:
+    return api.post("/predict/batch", content=content, headers={"content-type": kind, **headers})
+
+
+@pytest.fixture
+def working(own_world: World) -> Iterator[tuple[Api, Jobs, World]]:
+    """Give a service, and what works on its jobs in this process."""
+    own_world.fill()
+    jobs = jobs_of(own_world.repo, settings_of(own_world.repo))
+    jobs.launch()
+    try:
+        with service(own_world.repo, max_upload_bytes=2_000_000) as api:
+            yield api, jobs, own_world
+    finally:
+        jobs.close()
+
+
+def over(api: Api, job_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def look() -> bool:
+        found.update(api.get(f"/jobs/{job_id}").json())
+        return found["status"] in ("done", "failed", "cancelled")
+
+    eventually(look)
+    return found
+
+
+def result(api: Api, job_id: str) -> pa.Table:
+    answer = api.get(f"/predict/batch/{job_id}/result")
+    assert answer.status_code == httpx.codes.OK, answer.text
+    assert answer.headers["content-type"] == PARQUET
+    return pq.read_table(io.BytesIO(answer.content))
+
+
+def test_every_row_gets_a_prediction_or_a_reason(working: tuple[Api, Jobs, World]) -> None:
+    api, _, world = working
+    rows = {"loan_id": [3000, 999_999, None, 3001], "amount": [None, 5, 5, 12]}
+    table = pa.table({"loan_id": pa.array(rows["loan_id"], pa.int64()), "amount": pa.array(rows["amount"], pa.int64())})
+    answer = upload(api, as_parquet(table), PARQUET)
+    assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+    job = over(api, answer.json()["id"])
+    assert job["status"] == "done", job
+    assert job["result"] == {"rows": 4, "predicted": 2, "failed": 2}
+    got = result(api, job["id"]).to_pylist()
+    assert [row["loan_id"] for row in got] == rows["loan_id"]
+    assert "999999" in got[1]["error"]
+    assert "loan_id is missing" in got[2]["error"]
+    direct = api.predict({"loan_id": 3000}, {"loan_id": 3001, "amount": 12}).json()["predictions"]
+    assert [got[0]["probability"], got[3]["probability"]] == [p["probability"] for p in direct]
+    assert got[0]["error"] is None
+    ids = {got[0]["prediction_id"], got[3]["prediction_id"]}
+    assert ids <= set(logged(world.folder / "data" / "predictions"))
+    assert api.get(f"/predictions/{got[0]['prediction_id']}").json()["correlation_id"] == job["id"]
+
+
+def test_csv_gives_the_same(working: tuple[Api, Jobs, World]) -> None:
+    api, _, _ = working
+    table = pa.table({"loan_id": pa.array([3000, 3001, 3002], pa.int64())})
+    held = io.BytesIO()
+    pa_csv.write_csv(table, held)
+    jobs = [upload(api, held.getvalue(), "text/csv; charset=utf-8"), upload(api, as_parquet(table), PARQUET)]
+    first, second = (result(api, over(api, job.json()["id"])["id"])["probability"] for job in jobs)
+    assert first == second
+
+
+def test_the_same_key_and_file_give_the_same_job(working: tuple[Api, Jobs, World]) -> None:
+    api, _, _ = working
+    first = upload(api, b"loan_id\n3000\n", "text/csv", **{"idempotency-key": "monday"})
+    again = upload(api, b"loan_id\n3000\n", "text/csv", **{"idempotency-key": "monday"})
+    assert first.json()["id"] == again.json()["id"]
+    problem(upload(api, b"loan_id\n3001\n", "text/csv", **{"idempotency-key": "monday"}), 409)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "says"),
+    [
+        (b"loan_id\n", "text/csv", "no rows"),
+        (b"", "text/csv", "csv"),
+        (b"loan\n3000\n", "text/csv", "'loan'"),
+        (b"loan_id,loan_id\n1,2\n", "text/csv", "twice"),
+        (b"amount\n5\n", "text/csv", "loan_id"),
+        (b"loan_id\nabc\n", "text/csv", "abc"),
+        (b"\xff\xfe\n\x00", "text/csv", "column"),
+        (b"no parquet", PARQUET, "parquet"),
+        (b"PAR1PAR1PAR1", PARQUET, "parquet"),
+        (b"loan_id\n3000\n", "application/json", "content type"),
+        (b"loan_id\n3000\n", "", "content type"),
+        (as_parquet(pa.table({"loan_id": ["a", "b"]})), PARQUET, "loan_id"),
+        (as_parquet(pa.table({"loan_id": [[1], [2]]})), PARQUET, "loan_id"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_up_front(api: Api, content: bytes, kind: str, says: str) -> None:
+    assert says in problem(upload(api, content, kind), 422)["detail"].lower()
+
+
+def test_a_file_that_is_too_large(working: tuple[Api, Jobs, World]) -> None:
+    problem(upload(working[0], b"loan_id\n" + b"3000\n" * 500_000, "text/csv"), 413)
+
+
+def test_a_file_that_swells(api: Api) -> None:
+    swollen = as_parquet(pa.table({"loan_id": pa.array([3000] * 5_000_001, pa.int64())}))
+    assert len(swollen) < 1_000_000
+    problem(upload(api, swollen, PARQUET), 413)
+
+
+def test_a_result_that_is_not_there(working: tuple[Api, Jobs, World]) -> None:
+    api, jobs, _ = working
+    problem(api.get("/predict/batch/predict-0123456789abcdef0123/result"), 404)
+    problem(api.get("/predict/batch/..%2F..%2Fsecrets/result"), 404)
+    job = jobs.start("predict", {"upload": "gone", "rows": 1}, actor="tests")
+    assert over(api, job.id)["status"] == "failed"
+    problem(api.get(f"/predict/batch/{job.id}/result"), 409)
+
+
+def test_a_worker_only_queues(own_world: World) -> None:
+    with service(own_world.repo) as api:
+        own_world.fill()
+        job = upload(api, b"loan_id\n3000\n", "text/csv").json()
+        assert api.get("/health").json()["dependencies"]["jobs"]["here"] is False
+        assert api.get(f"/jobs/{job['id']}").json()["status"] == "queued"
+
+
+class Worker:
+    """The process that predicts by the file."""
+
+    def __init__(self, world: World) -> None:
+        address = f"127.0.0.1:{world.server.port}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "serving.batch_worker"],
+            cwd=ROOT,
+            env=os.environ | {"PUNCTUAL_FEATURE_REPO": str(world.folder), "PUNCTUAL_REDIS": address},
+            stdin=subprocess.PIPE,
+        )
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(30)
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_with_the_next_chunk(own_world: World) -> None:
+    own_world.fill()
+    count = 60_000
+    ids = [3000 + i % 20 for i in range(count)]
+    with service(own_world.repo) as api:
+        job_id = upload(api, as_parquet(pa.table({"loan_id": pa.array(ids, pa.int64())})), PARQUET).json()["id"]
+        folder = own_world.folder / "data" / "jobs" / "prediction" / "results" / job_id
+        worker = Worker(own_world)
+        wait_for(lambda: len(list(folder.glob("[0-9]*.parquet"))) >= 2)
+        worker.kill()
+        before = {path.name: path.stat().st_mtime_ns for path in folder.glob("[0-9]*.parquet")}
+        assert len(before) < count // 5_000, "it was done before it could be killed"
+        worker = Worker(own_world)
+        try:
+            wait_for(lambda: api.get(f"/jobs/{job_id}").json()["status"] == "done")
+        finally:
+            assert worker.stop() == 0
+        after = {path.name: path.stat().st_mtime_ns for path in folder.glob("[0-9]*.parquet")}
+        assert before.items() <= after.items(), "a chunk was predicted twice"
+        table = result(api, job_id)
+    assert table["loan_id"].to_pylist() == ids
+    assert table["error"].null_count == count
+    made = table["prediction_id"].to_pylist()
+    assert len(set(made)) == count
+    assert set(made) <= set(logged(own_world.folder / "data" / "predictions"))
+
+
+@pytest.mark.slow
+def test_a_store_that_restarts_fails_no_job(own_world: World) -> None:
+    own_world.fill()
+    own_world.server.stop()
+    jobs = jobs_of(own_world.repo, settings_of(own_world.repo))
+    jobs.launch()
+    try:
+        with service(own_world.repo) as api:
+            job_id = upload(api, b"loan_id\n3000\n3001\n", "text/csv").json()["id"]
+            wait_for(lambda: job_of(jobs, job_id).status == "running")
+            time.sleep(1)  # it fails at least once
+            own_world.server.start()
+            wait_for(lambda: job_of(jobs, job_id).over)
+            assert job_of(jobs, job_id).result == {"rows": 2, "predicted": 2, "failed": 0}
+    finally:
+        jobs.close()
+
+
+def job_of(jobs: Jobs, job_id: str) -> Job:
+    return jobs.get(job_id)
+
+
+def wait_for(holds: Any) -> None:
+    deadline = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
