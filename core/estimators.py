@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 _MISSING = b"missing"
 _FEW_ROWS = 2048
 
 
-class CatBoostOnCodes(ClassifierMixin, BaseEstimator):
+class CatBoostOnCodes:
     """CatBoost with its native treatment of categories, fed from coded columns.
+
+    An estimator as scikit-learn's are, without its base classes: they would cost each process that serves 65 MB.
 
     Parameters
     ----------

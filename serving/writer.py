@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,11 @@ from serving.memory import Trimmer
 log = logging.getLogger("punctual.predictions")
 
 Row = dict[str, Any]
-_PART_ROWS = 20_000
+_PART_ROWS = 5_000
+# The interpreter runs one thread at a time. Rows are made ready in small portions with a breath between them, so that no
+# request waits for more than a portion.
+_PORTION_ROWS = 50
+_BREATH_SECONDS = 0.001
 _RETRY_SECONDS = 1.0
 
 
@@ -134,6 +139,14 @@ class PartWriter:
                 if self._wake.wait_for(lambda: self._closing, _RETRY_SECONDS):
                     return
 
+    def _table(self, rows: list[Row]) -> pa.Table:
+        portions = []
+        for start in range(0, len(rows), _PORTION_ROWS):
+            portions.append(self._as_table(rows[start : start + _PORTION_ROWS]))
+            if not (self._closing or self._hurry):
+                time.sleep(_BREATH_SECONDS)
+        return pa.concat_tables(portions)
+
     def _is_due(self) -> bool:
         return self._closing or self._hurry or len(self._waiting) >= _PART_ROWS
 
@@ -141,7 +154,7 @@ class PartWriter:
         """Write the oldest ``count`` rows; they leave memory only once they are on disk."""
         rows = [self._waiting[i] for i in range(count)]
         try:
-            table = self._as_table(rows)
+            table = self._table(rows)
             day = rows[0][self._moment].strftime("%Y-%m-%d")
             path = self._folder / day / f"{rows[0]['prediction_id']}-{os.getpid()}.parquet"
             with atomic_path(path) as temporary:
