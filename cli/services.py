@@ -15,6 +15,7 @@ import httpx
 
 from core.client import service_url
 from core.errors import PunctualError
+from core.http import trust
 from core.progress import console, progress
 from core.server import TIED, check_port
 
@@ -89,7 +90,7 @@ def wait_until_ready(settings: Settings, services: Sequence[Running]) -> None:
     waiting, said = list(services), ""
     with (
         progress("Starting the services", total=len(services)) as advance,
-        httpx.Client(timeout=5, verify=_trust(settings)) as client,
+        httpx.Client(timeout=5, verify=trust(settings.tls_cert)) as client,
     ):
         while waiting and time.monotonic() < deadline:
             check_alive(services)
@@ -136,7 +137,3 @@ def check_alive(services: Sequence[Running]) -> None:
             raise PunctualError(
                 f"The {service.name} service stopped by itself (exit code {code}).", hint="The lines above say why."
             )
-
-
-def _trust(settings: Settings) -> bool | str:
-    return str(settings.tls_cert) if settings.tls_cert else True

@@ -12,6 +12,7 @@ from cli import context
 from cli.services import PORTS
 from core.client import service_url
 from core.errors import CheckFailed, PunctualError, StoreUnavailable
+from core.http import trust
 from core.progress import console
 from core.repo import FeatureRepo
 from core.windows import list_windows
@@ -133,7 +134,7 @@ def _service(name: str, _: FeatureRepo) -> Finding:
     settings = context.settings()
     url = f"{service_url(settings, name)}/health"
     try:
-        answer = httpx.get(url, timeout=5, verify=str(settings.tls_cert) if settings.tls_cert else True)
+        answer = httpx.get(url, timeout=5, verify=trust(settings.tls_cert))
     except httpx.TransportError:
         return "note", f"nothing answers at {url}. `punctual up` or `punctual serve {name}` starts it"
     if answer.status_code == httpx.codes.OK:

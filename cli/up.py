@@ -66,7 +66,8 @@ def _curl(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> 
     body = json.dumps({"entities": [example]}, default=str)
     key = f"$(cat {repo.layout.secrets / 'client.key'})"
     url = service_url(settings, "prediction")
-    return f"curl -X POST {url}/predict -H \"Authorization: Bearer {key}\" -d '{body}'"
+    trusted = f" --cacert {settings.tls_cert}" if settings.tls_cert else ""
+    return f"curl{trusted} -X POST {url}/predict -H \"Authorization: Bearer {key}\" -d '{body}'"
 
 
 def _ask(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> None:

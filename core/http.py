@@ -112,7 +112,7 @@ class HttpClient:
             base_url=self.base_url,
             headers=headers,
             timeout=timeout,
-            verify=_trust(certificate),
+            verify=trust(certificate),
             limits=httpx.Limits(max_connections=20, keepalive_expiry=20),
         )
         self._breaker = pybreaker.CircuitBreaker(
@@ -242,7 +242,8 @@ def _worth_another_try(error: Exception) -> bool | float:
     return isinstance(error, ServiceUnavailable | errors.TimedOut)
 
 
-def _trust(certificate: Path | None) -> ssl.SSLContext:
+def trust(certificate: Path | None) -> ssl.SSLContext:
+    """Return what to trust: the machine's own authorities, and one certificate beside them."""
     context = ssl.create_default_context()
     if certificate is not None:
         context.load_verify_locations(certificate)

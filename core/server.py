@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, PortInUse
 from core.processes import follow_standard_input
-from core.service.metrics import MULTIPROC
+from core.service.metrics import METRICS_DIR
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
@@ -69,7 +69,7 @@ def run(target: str, repo: FeatureRepo, settings: Settings, *, name: str, settin
     # Workers build the app from the environment: whatever this process was told, they must see.
     os.environ["PUNCTUAL_FEATURE_REPO"] = str(repo.layout.repo)
     if workers > 1:
-        os.environ[MULTIPROC] = str(_empty(repo.layout.run / f"metrics-{name}"))
+        os.environ[METRICS_DIR] = str(_empty(repo.layout.run / f"metrics-{name}"))
     if os.environ.pop(TIED, None):
         follow_standard_input()
     Granian(

@@ -1,13 +1,19 @@
 """Prometheus metrics of a service: requests by route and outcome, and the endpoint that gives them.
 
-With several worker processes, ``PROMETHEUS_MULTIPROC_DIR`` (set by :mod:`core.server` before anything imports
-prometheus_client) lets any of them answer for all.
+With several worker processes, a folder that :mod:`core.server` names lets any of them answer for all.
 """
 
+# ruff: noqa: E402 - the variable below must be right before prometheus_client is imported
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+# prometheus_client decides while it is imported where it counts, by a variable that Feast sets to a folder of its own,
+# for whatever process comes after it: here our own variable decides.
+METRICS_DIR = "PUNCTUAL_METRICS_DIR"
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+if METRICS_DIR in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[METRICS_DIR]
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -16,9 +22,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from core.service.access import requires
 
-MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
-# As it was when prometheus_client was imported, which is when that decides where it counts; Feast may set it later.
-_FOLDER = os.environ.get(MULTIPROC)
 _LABELS = ("service", "method", "route", "status")
 # From half a millisecond, where a prediction is, to ten seconds, where a request is about to be cut off.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -77,7 +80,7 @@ def add_metrics(app: FastAPI) -> None:
 
 
 def _registry() -> CollectorRegistry:
-    if not _FOLDER or not Path(_FOLDER).is_dir():
+    if METRICS_DIR not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
