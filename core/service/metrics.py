@@ -7,11 +7,13 @@ With several worker processes, a folder that :mod:`core.server` names lets any o
 from __future__ import annotations
 
 import os
+import sys
 
 # prometheus_client decides while it is imported where it counts, by a variable that Feast sets to a folder of its own,
 # for whatever process comes after it: here our own variable decides.
 METRICS_DIR = "PUNCTUAL_METRICS_DIR"
-os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+if "prometheus_client" not in sys.modules:  # where Feast came first, as in tests, it has decided already
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 if METRICS_DIR in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[METRICS_DIR]
 
