@@ -179,28 +179,48 @@ class _Lookup:
 
     def __init__(self, group: KeyGroup, keys: Sequence[Mapping[str, Any]]) -> None:
         self.group = group
-        self.slots: list[int] = []
         self.commands: list[bytes] = []
-        known: dict[Any, int] = {}
-        names, command = group.keys, group.command
-        first = names[0]
-        alone, dummy = len(names) == 1, names == (DUMMY_KEY,)
-        for index, row in enumerate(keys):
-            values = _DUMMY if dummy else (row.get(first),) if alone else tuple([row.get(name) for name in names])
-            try:
-                slot = known.get(values)
-                if slot is None:
-                    slot = known[values] = -1 if None in values else len(self.commands)
-                    if slot >= 0:
-                        self.commands.append(command(values))
-            except (TypeError, struct.error) as error:
-                raise InvalidRequest(
-                    f"Entity {index}: {dict(zip(names, values, strict=True))!r} is not a key of "
-                    f"{', '.join(view.name for view in group.views)}: {error}.",
-                    hint="Send keys of the type that the feature view declares.",
-                    entity=index,
-                ) from error
-            self.slots.append(slot)
+        names = group.keys
+        values: list[tuple[Any, ...]]
+        if names == (DUMMY_KEY,):
+            values = [_DUMMY] * len(keys)
+        else:
+            values = list(zip(*([row.get(name) for row in keys] for name in names), strict=True))
+        try:
+            slots = dict.fromkeys(values, -1)
+        except TypeError as error:  # a list, say
+            raise self._wrong(
+                next(i for i, key in enumerate(values) if not _is_hashable(key)), values, error
+            ) from error
+        for key in slots:
+            if None not in key:
+                try:
+                    self.commands.append(group.command(key))
+                except (TypeError, struct.error) as error:
+                    raise self._wrong(values.index(key), values, error) from error
+                slots[key] = len(self.commands) - 1
+        self.slots = [slots[key] for key in values]
+
+    def spread(self, values: list[Any], absent: Any) -> list[Any]:
+        """Return for each row what is known of its key; ``absent`` where it has none."""
+        known = [*values, absent]  # slot -1
+        return [known[slot] for slot in self.slots]
+
+    def _wrong(self, index: int, values: list[tuple[Any, ...]], error: Exception) -> InvalidRequest:
+        return InvalidRequest(
+            f"Entity {index}: {dict(zip(self.group.keys, values[index], strict=True))!r} is not a key of "
+            f"{', '.join(view.name for view in self.group.views)}: {error}.",
+            hint="Send keys of the type that the feature view declares.",
+            entity=index,
+        )
+
+
+def _is_hashable(key: tuple[Any, ...]) -> bool:
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True
 
 
 def _asks(request: list[_Lookup]) -> bool:
@@ -227,17 +247,16 @@ def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime,
             for offset, name in enumerate(view.features, view.start):
                 values = [_decoded[reply[offset]] for reply in own]
                 columns[name] = values
-            for slot, state in enumerate(status):
-                if state not in _SERVED:
-                    for name in view.features:
-                        columns[name][slot] = None
-            slots = lookup.slots
-            if slots != list(range(len(own))):  # some rows share a key, or have none
-                status = [Status.NOT_FOUND if s < 0 else status[s] for s in slots]
-                event_us = [None if s < 0 else event_us[s] for s in slots]
+            if not _SERVED.issuperset(status):
+                for slot, state in enumerate(status):
+                    if state not in _SERVED:
+                        for name in view.features:
+                            columns[name][slot] = None
+            if lookup.slots != list(range(len(own))):  # some rows share a key, or have none
+                status = lookup.spread(status, Status.NOT_FOUND)
+                event_us = lookup.spread(event_us, None)
                 for name in view.features:
-                    values = columns[name]
-                    columns[name] = [None if s < 0 else values[s] for s in slots]
+                    columns[name] = lookup.spread(columns[name], None)
             views[view.name] = ViewRows(status, event_us)
     return OnlineRows(columns, views, now)
 
