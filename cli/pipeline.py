@@ -39,7 +39,21 @@ def run(settings: Settings, repo: FeatureRepo) -> None:
         return
     console.print(f"{repo.layout.repo} lies outside of the DVC project: its stages run without DVC.")
     for stage in STAGES:
+        if stage == ("train",) and _trained(repo):
+            console.print("The champion was trained on this very data already.")
+            continue
         _stage(punctual(*stage), environment)
+
+
+def _trained(repo: FeatureRepo) -> bool:
+    """Whether the champion comes from the training set that is there; what DVC knows by itself in its project."""
+    from serving.model_store import load_champion
+    from training.dataset import read_dataset
+
+    try:
+        return load_champion(repo.layout).metadata.get("snapshot") == read_dataset(repo)[1]["sha256"]
+    except PunctualError:  # no champion, or none that opens: train
+        return False
 
 
 def _stage(command: list[str], environment: dict[str, str]) -> None:
