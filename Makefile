@@ -32,10 +32,10 @@ up: .venv/.runtime  ## From nothing to a served prediction; Ctrl-C stops all it 
 	@punctual up
 
 # With COVERAGE=1 the tests are measured as they run; `make coverage` holds the gate over what was measured.
-PYTEST := $(if $(COVERAGE),coverage run -m pytest,pytest) -q -n auto --dist loadscope
+PYTEST := $(if $(COVERAGE),coverage run -m pytest,pytest) -q
 
 test: .venv/.dev  ## The fast tests (about two minutes)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -n auto --dist loadscope -m "not slow"
 
 test-slow: .venv/.dev  ## The slow tests: the whole flow, killed and resumed
 	$(PYTEST) -m slow
