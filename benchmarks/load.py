@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,11 @@ class Answers:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
 
     @property
+    def kinds(self) -> dict[int, int]:
+        """How many answers there were of each status."""
+        return dict(Counter(status for _, status in self.statuses))
+
+    @property
     def failed(self) -> int:
         """How many were not answered with a 200."""
         return sum(status != 200 for _, status in self.statuses)
@@ -136,11 +142,18 @@ class OpenLoop:
             writer.close()
         self._idle.clear()
 
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():  # a server closes connections that nothing comes over
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port)
+
     async def _one(self, number: int, due: float, answers: Answers) -> None:
         status, body = 0, b""
         try:
-            connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
-            reader, writer = connection
+            connection = reader, writer = await self._connection()
             writer.write(self._requests[number])
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])

@@ -1,4 +1,4 @@
-"""The whole `/predict` (key, limits, lookup, model, log), against stock `feast serve` and a FastAPI route that does nothing.
+"""The whole `/predict` (key, limits, lookup, model, log), against stock `feast serve` and a route that does nothing.
 
 Run: ``python -m benchmarks.predict``; prints one line of JSON. Needs ``wrk`` and a feature repo that was built with
 ``punctual up --check``; it is copied, with a Valkey of its own.

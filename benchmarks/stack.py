@@ -25,7 +25,18 @@ from stores.registry import open_store
 from stores.writer import materialize
 
 _READY_SECONDS = 120
-_LEFT_BEHIND = ("run", "predictions", "shadow", "jobs", "mlartifacts", "valid", "dataset", "secrets", "*.db-*", "jobs-*")
+_LEFT_BEHIND = (
+    "run",
+    "predictions",
+    "shadow",
+    "jobs",
+    "mlartifacts",
+    "valid",
+    "dataset",
+    "secrets",
+    "*.db-*",
+    "jobs-*",
+)
 
 
 def free_port() -> int:
@@ -53,7 +64,7 @@ class Server:
     key: str = ""
 
     def workers(self) -> list[int]:
-        """Return the processes that answer requests: the largest children (and theirs), or itself."""
+        """Return the processes that answer requests: its children, or itself."""
         children = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and self._is_worker(p)]
         return children or [self.process.pid]
 
@@ -85,8 +96,8 @@ class Stack:
     ----------
     ids : list of dict
         Entities to ask for.
-    store : EmbeddedServer
-        May be killed and started again.
+    pid : int
+        The store's process, which may be killed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,12 +109,17 @@ class Stack:
         self.log = (folder / "servers.log").open("wb")
         self.store = EmbeddedServer(folder / "run", "127.0.0.1", free_port())
         self.ids: list[dict[str, Any]] = []
+        self.pid = 0
+
+    def start(self) -> None:
+        """Start the store, or start it again after it was killed."""
+        self.pid = self.store.start().pid
 
     def __enter__(self) -> Self:
         os.environ["PUNCTUAL_REDIS"] = f"127.0.0.1:{self.store.port}"
         os.environ["PUNCTUAL_FEATURE_REPO"] = str(self.folder)
         get_settings.cache_clear()
-        self.store.start()
+        self.start()
         repo = FeatureRepo.load(self.folder)
         materialize(open_store(repo), now=repo.clock.now())
         self.ids = recent_entities(repo, 5_000)

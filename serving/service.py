@@ -33,7 +33,7 @@ from stores.registry import open_store
 
 # A thread that writes Parquet or scores for the challenger gives way to requests after so long: Python's own 5 ms would
 # be several requests' time.
-_SWITCH_SECONDS = 0.0005
+_SWITCH_SECONDS = 0.0001
 
 
 class Service:
