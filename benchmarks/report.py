@@ -34,6 +34,33 @@ Measured with {cores} cores, Python {python}, DuckDB {duckdb}, Feast {feast}.
 | what | command | ratio | bar | ours | other |
 |---|---|---:|---:|---:|---:|
 """
+# Of `predict`: what, member of its answer, bar, and whether more is better.
+PATH: list[tuple[str, str, float, bool]] = [
+    ("requests/s at 16 connections, times stock `feast serve` (features alone)", "ratio", 8, True),
+    ("requests/s at 16 connections, of a FastAPI route that does nothing", "share_of_bare", 0.25, True),
+    ("99th percentile at 16 connections, of `feast serve`'s", "p99_share", 0.05, False),
+    ("latency of 100 entities, times that of one", "hundred_ratio", 6, False),
+    ("requests/s of two workers, times one's (cores allowing)", "two_workers_ratio", 1.6, True),
+    ("memory of a worker after that load, MB", "ours_peak_mb", 400, False),
+    ("seconds from start to ready", "ready_s", 8, False),
+]
+LOOP: list[tuple[str, str, float]] = [
+    ("99th percentile of one entity at half the knee, ms", "p99_1_ms", 10),
+    ("99th percentile of 100 entities at half the knee, ms", "p99_100_ms", 25),
+]
+PREDICTION = """
+## The prediction service
+
+The whole `/predict`: key check, rate limit, feature lookup, model, log. `.venv/bin/python -m benchmarks.predict` has one
+worker of ours, one of stock `feast serve` (features alone, on the same Valkey) and a FastAPI route that does nothing on
+the same server take turns under `wrk`, on a copy of the feature repo. `.venv/bin/python -m benchmarks.soak` sends
+requests when they are due, whatever has become of the earlier ones (at least 10,000 a figure; time counts from when a
+request was due), finds the rate at which the 99th percentile leaves 50 ms (the knee), and soaks at half of it with the
+store killed by `kill -9` in the middle. The load, Valkey and the service share the cores named above.
+
+| what | found | bar |
+|---|---:|---:|
+"""
 FOOT = """
 For the joins up to 10,000 rows *other* is Feast's own DuckDB store, and the ratio its time over ours. Beyond, Feast's
 store does not fit in memory: *other* is the ASOF query that one would write by hand, and the ratio our time over its.
@@ -79,13 +106,39 @@ def _facts(found: dict[str, Any], who: str) -> str:
     return ", ".join(text(found[f"{who}_{unit}"]) for unit, text in shown.items() if f"{who}_{unit}" in found)
 
 
+def prediction(path: dict[str, Any], loop: dict[str, Any]) -> str:
+    """Return the section about the prediction service."""
+    lines = [_bar(what, path[member], bar, higher) for what, member, bar, higher in PATH]
+    lines += [_bar(what, loop[member], bar, False) for what, member, bar in LOOP]
+    soak = loop["soak"]
+    outage = ", ".join(f"{count:,} times {status}" for status, count in sorted(soak["in_outage"].items()))
+    said = (
+        f"\nOne worker of ours answers {path['ours_rps']:,} requests/s (99th percentile {path['ours_p99_ms']:g} ms), "
+        f"`feast serve` {path['stock_rps']:,} ({path['stock_p99_ms']:g} ms), the route that does nothing "
+        f"{path['bare_rps']:,}. Alone on its connection a request takes {path['one_ms']:g} ms, one for 100 entities "
+        f"{path['hundred_ms']:g} ms. The knee is at {loop['knee_1']:,} requests/s of one entity and {loop['knee_100']:,} "
+        f"of 100; at half of it 95 % are answered within {loop['p95_1_ms']:g} and {loop['p95_100_ms']:g} ms.\n\n"
+        f"The soak: {soak['requests']:,} requests at {loop['soak_rate']:.0f}/s, "
+        f"{sum(soak['failed_outside'].values())} errors, {soak['wrong']} wrong answers; around the outage {outage}; the "
+        f"last error {soak['recovery_s']:g} s after the store was back; {soak['mb_first']} MB at first, "
+        f"{soak['mb_middle']} in the middle third, {soak['mb_last']} in the last.\n"
+    )
+    return PREDICTION + "\n".join(lines) + "\n" + said
+
+
+def _bar(what: str, found: float, bar: float, higher: bool) -> str:
+    reached = found >= bar if higher else found <= bar
+    return f"| {what} | **{found:g}**{'' if reached else ' (missed)'} | {'≥' if higher else '≤'} {bar:g} |"
+
+
 def main() -> None:
     """Measure everything and write the page."""
     rows = [row(*run, measure(run[1])) for run in RUNS]
+    service = prediction(measure(["predict"]), measure(["soak", "--minutes", "10"]))
     head = HEAD.format(
         cores=os.cpu_count(), python=platform.python_version(), duckdb=version("duckdb"), feast=version("feast")
     )
-    PAGE.write_text(head + "\n".join(rows) + "\n" + FOOT, encoding="utf-8")
+    PAGE.write_text(head + "\n".join(rows) + "\n" + FOOT + service, encoding="utf-8")
     print(f"wrote {PAGE.name}", file=sys.stderr)
 
 

@@ -46,9 +46,7 @@ async def knee(loop: OpenLoop, first: float) -> float:
     while True:
         answers = await loop.run(rate, STEP_SECONDS)
         p99 = answers.percentile(0.99)
-        say(
-            f"{rate:.0f}/s: p50 {answers.percentile(0.5):.1f} ms, p99 {p99:.1f} ms, {answers.failed or 'none'} failed {answers.kinds}"
-        )
+        say(f"{rate:.0f}/s: p50 {answers.percentile(0.5):.1f} ms, p99 {p99:.1f} ms, {answers.kinds}")
         if p99 > KNEE_MS or answers.failed:
             if good:
                 return good
