@@ -75,6 +75,7 @@ class BatchWorker:
 def main() -> None:
     """Work on the queue until standard input closes or SIGTERM comes."""
     os.nice(_NICE)
+    follow_standard_input()  # first of all: until there is something to lose, the end is at once
     settings = get_settings()
     setup_logs(settings.log_level, settings.log_format)
     from serving.batch import jobs_of
@@ -82,7 +83,6 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    follow_standard_input()
     jobs = jobs_of(FeatureRepo.load(settings.feature_repo), settings)
     jobs.launch()
     stop.wait()

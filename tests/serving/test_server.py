@@ -68,7 +68,7 @@ class Server:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(15)
+            return self.process.wait(45)
         finally:
             self.process.kill()
             self.process.wait()
