@@ -51,10 +51,10 @@ LOOP: list[tuple[str, str, float]] = [
 PREDICTION = """
 ## The prediction service
 
-The whole `/predict`: key check, rate limit, feature lookup, model, log. `.venv/bin/python -m benchmarks.predict` has
-one worker of ours, one of stock `feast serve` (features alone, on the same Valkey) and a FastAPI route that does nothing on
-the same server take turns under `wrk`, on a copy of the feature repo. `.venv/bin/python -m benchmarks.soak` sends
-requests when they are due, whatever has become of the earlier ones (at least 10,000 a figure; time counts from when a
+The whole `/predict`: key check, rate limit, feature lookup, model, log. `.venv/bin/python -m benchmarks.predict` has one
+worker of ours, one of stock `feast serve` (features alone, on the same Valkey) and a FastAPI route that does nothing on
+the same server take turns under `wrk`, on a copy of the feature repo.
+`.venv/bin/python -m benchmarks.soak` sends requests when they are due, whatever has become of the earlier ones (at least 10,000 a figure; time counts from when a
 request was due), finds the rate at which the 99th percentile leaves 50 ms (the knee), and soaks at half of it with the
 store killed by `kill -9` in the middle. The load, Valkey and the service share the cores named above.
 
@@ -117,8 +117,8 @@ def prediction(path: dict[str, Any], loop: dict[str, Any]) -> str:
         f"`feast serve` {path['stock_rps']:,} ({path['stock_p99_ms']:g} ms), the route that does nothing "
         f"{path['bare_rps']:,}. Alone on its connection a request takes {path['one_ms']:g} ms, one for 100 entities "
         f"{path['hundred_ms']:g} ms. The knee is at {loop['knee_1']:,} requests/s of one entity and "
-        f"{loop['knee_100']:,} of 100; at half of it 95 % are answered within {loop['p95_1_ms']:g} and {loop['p95_100_ms']:g} ms.\n\n"
-        f"The soak: {soak['requests']:,} requests at {loop['soak_rate']:.0f}/s, "
+        f"{loop['knee_100']:,} of 100; at half of it 95 % are answered within {loop['p95_1_ms']:g} and "
+        f"{loop['p95_100_ms']:g} ms.\n\nThe soak: {soak['requests']:,} requests at {loop['soak_rate']:.0f}/s, "
         f"{sum(soak['failed_outside'].values())} errors, {soak['wrong']} wrong answers; around the outage {outage}; "
         f"the last error {soak['recovery_s']:g} s after the store was back; {soak['mb_first']} MB at first, "
         f"{soak['mb_middle']} in the middle third, {soak['mb_last']} in the last.\n"

@@ -33,9 +33,9 @@ class Batcher(Generic[Call, Answer]):
         Takes calls, returns an answer or an exception for each, in their order. An exception that it raises is the
         answer to all.
     most : int
-        Largest turn, by the length of the calls; a larger call has a turn of its own.
+        Largest turn, by the length of the calls. A larger call is answered at once and by itself: nobody waits for it.
     at_once : int
-        Turns that may be under way.
+        Turns that may be under way. One measures best: what comes meanwhile makes the next turn larger.
     """
 
     def __init__(
@@ -43,20 +43,23 @@ class Batcher(Generic[Call, Answer]):
         answer: Callable[[Sequence[Call]], Awaitable[Sequence[Answer | Exception]]],
         *,
         most: int,
-        at_once: int = 2,
+        at_once: int = 1,
     ) -> None:
         self._answer, self._most, self._at_once = answer, most, at_once
         self._waiting: deque[tuple[Call, asyncio.Future[Answer]]] = deque()
         self._turns: set[asyncio.Task[None]] = set()
         self._due = False
+        self._alone = 0
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is under way."""
-        return not self._waiting and not self._turns
+        return not self._waiting and not self._turns and not self._alone
 
     async def __call__(self, call: Call) -> Answer:
         """Return the answer to a call."""
+        if len(call) > self._most:
+            return await self._answer_alone(call)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((call, future))
@@ -64,6 +67,16 @@ class Batcher(Generic[Call, Answer]):
             self._due = True
             loop.call_soon(self._begin)  # after everything that has arrived by now
         return await future
+
+    async def _answer_alone(self, call: Call) -> Answer:
+        self._alone += 1
+        try:
+            (answer,) = await self._answer([call])
+        finally:
+            self._alone -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _begin(self) -> None:
         self._due = False

@@ -27,8 +27,8 @@ log = logging.getLogger("punctual.predictions")
 
 Row = dict[str, Any]
 _PART_ROWS = 5_000
-# The interpreter runs one thread at a time. Rows are made ready in small portions with a breath between them, so that no
-# request waits for more than a portion.
+# The interpreter runs one thread at a time. Rows are made ready in small portions with a breath between them, so that
+# no request waits for more than a portion.
 _PORTION_ROWS = 50
 _BREATH_SECONDS = 0.001
 _RETRY_SECONDS = 1.0

@@ -32,7 +32,7 @@ class Shell:
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "cli.main", *words]
 
-    def run(self, *words: str, timeout: float = 300, **changed: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 600, **changed: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
             self.command(*words),

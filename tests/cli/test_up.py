@@ -44,7 +44,7 @@ def listens(address: str) -> bool:
 def serving(shell: Shell) -> tuple[subprocess.Popen[str], str]:
     process = shell.start("up")
     url = f"http://127.0.0.1:{shell.environment['PUNCTUAL_PORT']}"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         try:

@@ -64,7 +64,26 @@ def test_a_turn_has_a_size_and_a_larger_call_goes_alone() -> None:
         batcher = Batcher(answers, most=3, at_once=9)
         calls = [[1], [1], [1, 1, 1, 1, 1], [1], [1, 1], [1]]
         assert await asyncio.gather(*(batcher(call) for call in calls)) == [2, 2, 10, 2, 4, 2]
-        assert answers.turns == [[[1], [1]], [[1, 1, 1, 1, 1]], [[1], [1, 1]], [[1]]]
+        assert answers.turns == [[[1, 1, 1, 1, 1]], [[1], [1], [1]], [[1, 1], [1]]]
+
+    asyncio.run(scenario())
+
+
+def test_nobody_waits_for_a_large_call() -> None:
+    async def scenario() -> None:
+        answers = Answers()
+        batcher = Batcher(answers, most=3)
+        large = asyncio.create_task(batcher([1, 1, 1, 1]))
+        await settle()
+        assert not batcher.idle
+        small = asyncio.create_task(batcher([1]))
+        await settle()
+        assert answers.turns == [[[1, 1, 1, 1]], [[1]]]
+        answers.gate.set()
+        assert await asyncio.gather(large, small) == [8, 2]
+        assert batcher.idle
+        with pytest.raises(ValueError, match="seven"):
+            await batcher([7, 1, 1, 1])
 
     asyncio.run(scenario())
 
