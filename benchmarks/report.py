@@ -51,7 +51,7 @@ LOOP: list[tuple[str, str, float]] = [
 PREDICTION = """
 ## The prediction service
 
-The whole `/predict`: key check, rate limit, feature lookup, model, log. `.venv/bin/python -m benchmarks.predict` has one
+The whole `/predict`: key check, rate limit, lookup, model, log. `.venv/bin/python -m benchmarks.predict` has one
 worker of ours, one of stock `feast serve` (features alone, on the same Valkey) and a FastAPI route that does nothing on
 the same server take turns under `wrk`, on a copy of the feature repo.
 `.venv/bin/python -m benchmarks.soak` sends requests when they are due, whatever has become of the earlier ones (at least 10,000 a figure; time counts from when a
