@@ -54,7 +54,8 @@ def wrk(url: str, bodies: Sequence[Any], *, key: str, connections: int, seconds:
         lines.write_text("".join(json.dumps(body) + "\n" for body in bodies), encoding="utf-8")
         script.write_text(_SCRIPT % (lines, key), encoding="utf-8")
         command = [program, "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(script), url]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        said = done.stdout + done.stderr
     found = re.search(r"^@ (\d+) (\d+) (\d+) (\d+) (\d+)$", said, re.MULTILINE)
     if found is None:
         raise SystemExit(f"wrk said: {said}")
