@@ -43,7 +43,7 @@ def test_what_is_there_together_is_answered_together() -> None:
 def test_while_turns_are_under_way_calls_wait_for_the_next() -> None:
     async def scenario() -> None:
         answers = Answers()
-        batcher = Batcher(answers, most=10, at_once=1)
+        batcher = Batcher(answers, most=10)
         calls = [asyncio.create_task(batcher([0]))]
         await settle()
         calls += [asyncio.create_task(batcher([i])) for i in (1, 2, 3)]
@@ -61,7 +61,7 @@ def test_a_turn_has_a_size_and_a_larger_call_goes_alone() -> None:
     async def scenario() -> None:
         answers = Answers()
         answers.gate.set()
-        batcher = Batcher(answers, most=3, at_once=9)
+        batcher = Batcher(answers, most=3)
         calls = [[1], [1], [1, 1, 1, 1, 1], [1], [1, 1], [1]]
         assert await asyncio.gather(*(batcher(call) for call in calls)) == [2, 2, 10, 2, 4, 2]
         assert answers.turns == [[[1, 1, 1, 1, 1]], [[1], [1], [1]], [[1, 1], [1]]]
@@ -84,6 +84,24 @@ def test_nobody_waits_for_a_large_call() -> None:
         assert batcher.idle
         with pytest.raises(ValueError, match="seven"):
             await batcher([7, 1, 1, 1])
+
+    asyncio.run(scenario())
+
+
+def test_when_it_is_busy_a_turn_waits_for_as_many_as_the_last_had_but_not_for_long() -> None:
+    async def scenario() -> None:
+        answers = Answers()
+        answers.gate.set()
+        batcher = Batcher(answers, most=100)
+        await asyncio.gather(*(batcher([i]) for i in range(6)))
+        later = [asyncio.create_task(batcher([i])) for i in range(5)]
+        await settle()
+        assert len(answers.turns) == 1  # five of six are there
+        later.append(asyncio.create_task(batcher([5])))
+        await asyncio.gather(*later)
+        assert [len(turn) for turn in answers.turns] == [6, 6]
+        assert await asyncio.wait_for(batcher([1]), 1) == 2  # nobody else comes
+        assert [len(turn) for turn in answers.turns] == [6, 6, 1]
 
     asyncio.run(scenario())
 
@@ -120,7 +138,7 @@ def test_an_error_of_the_whole_turn_is_for_all() -> None:
 def test_who_went_away_while_waiting_costs_nothing() -> None:
     async def scenario() -> None:
         answers = Answers()
-        batcher = Batcher(answers, most=10, at_once=1)
+        batcher = Batcher(answers, most=10)
         first = asyncio.create_task(batcher([0]))
         await settle()
         gone, stays = asyncio.create_task(batcher([1])), asyncio.create_task(batcher([2]))
