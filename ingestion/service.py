@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
-from importlib.metadata import version as installed
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Query, Request, Response
@@ -17,11 +16,10 @@ from core.client import PredictionClient, TrainingClient
 from core.database import database
 from core.files import read_json
 from core.jobs import Jobs, add_job_routes, started
-from core.logs import setup_logs
 from core.notify import Notifier
 from core.repo import FeatureRepo
-from core.service import create_app, harden, json_response, principal, problems, requires
-from core.settings import Settings, get_settings
+from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
+from core.settings import Settings
 from core.windows import list_windows
 from ingestion import versions
 from ingestion.documents import ACCEPTED, ImportRequest, MaterializeRequest, Nothing, RollbackRequest
@@ -110,7 +108,6 @@ def build_app(repo: FeatureRepo, settings: Settings, steps: Steps | None = None)
     app = create_app(
         f"punctual data: {repo.problem.title or repo.problem.name}",
         name="data",
-        version=installed("punctual"),
         description="Imports, checks and prepares data, runs the whole flow, and keeps accounts.",
         lifespan=lifespan,
         checks=_checks(service),
@@ -126,9 +123,7 @@ def build_app(repo: FeatureRepo, settings: Settings, steps: Steps | None = None)
 
 def create() -> ASGIApp:
     """Make the app from the settings: what a server process calls."""
-    settings = get_settings()
-    setup_logs(settings.log_level, settings.log_format)
-    return build_app(FeatureRepo.load(settings.feature_repo), settings)
+    return from_settings(build_app)
 
 
 def _add_data(app: FastAPI, service: Service) -> None:

@@ -7,7 +7,6 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,10 +14,9 @@ from starlette.types import ASGIApp
 
 from core.errors import ConfigError, Overloaded
 from core.jobs import add_job_routes
-from core.logs import setup_logs
 from core.repo import FeatureRepo
-from core.service import Check, create_app, harden, json_response, problems, read_body, requires
-from core.settings import Settings, get_settings
+from core.service import Check, create_app, from_settings, harden, json_response, problems, requires
+from core.settings import Settings
 from serving import entities, lineage, model_store
 from serving.batch import jobs_of
 from serving.batch_routes import add_batch_routes
@@ -85,7 +83,6 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     app = create_app(
         f"punctual: {repo.problem.title or repo.problem.name}",
         name="prediction",
-        version=version("punctual"),
         description="Predictions by entity id.",
         lifespan=lifespan,
         checks={**_checks(repo, service), "jobs": jobs.health},
@@ -102,7 +99,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     document(_needs(repo))
 
     async def predict(request: Request) -> Response:
-        body = await read_body(request)
+        body = await request.body()
         served = service.live.served  # from here on it is the one that answers, whatever takes over meanwhile
         answers = await served.predictor.predict(served.reader.read(body))
         return json_response({"predictions": answers})
@@ -177,10 +174,8 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service) -> None:
 
 def create() -> ASGIApp:
     """Make the app from the settings: what a server process calls."""
-    settings = get_settings()
-    setup_logs(settings.log_level, settings.log_format)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    return build_app(FeatureRepo.load(settings.feature_repo), settings)
+    return from_settings(build_app)
 
 
 def _needs(repo: FeatureRepo) -> Needs | None:

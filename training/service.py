@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,11 +17,10 @@ from core.database import database
 from core.errors import Conflict, NoData, PunctualError
 from core.files import read_json
 from core.jobs import Jobs, add_job_routes
-from core.logs import setup_logs
 from core.registry import RegistryReader
 from core.repo import FeatureRepo
-from core.service import create_app, harden, json_response, principal, problems, requires
-from core.settings import Settings, get_settings
+from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
+from core.settings import Settings
 from training.compare import compare, performance
 from training.compare_page import page
 from training.dataset import MANIFEST
@@ -91,7 +89,6 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     app = create_app(
         f"punctual training: {repo.problem.title or repo.problem.name}",
         name="training",
-        version=installed("punctual"),
         description="Trains, compares and promotes models.",
         lifespan=lifespan,
         checks=_checks(service),
@@ -107,9 +104,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
 
 def create() -> ASGIApp:
     """Make the app from the settings: what a server process calls."""
-    settings = get_settings()
-    setup_logs(settings.log_level, settings.log_format)
-    return build_app(FeatureRepo.load(settings.feature_repo), settings)
+    return from_settings(build_app)
 
 
 def _add_training(app: FastAPI, service: Service) -> None:

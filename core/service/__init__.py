@@ -11,8 +11,7 @@ Routes do their work and raise the errors of :mod:`core.errors`; each names the 
 """
 
 from core.service.access import PUBLIC, principal, requires
-from core.service.app import create_app
-from core.service.body import read_body
+from core.service.app import create_app, from_settings
 from core.service.harden import harden
 from core.service.health import Check
 from core.service.problems import Problem, json_response, problem_response, problems
@@ -22,11 +21,11 @@ __all__ = [
     "Check",
     "Problem",
     "create_app",
+    "from_settings",
     "harden",
     "json_response",
     "principal",
     "problem_response",
     "problems",
-    "read_body",
     "requires",
 ]

@@ -77,12 +77,14 @@ class GuardedRoute(APIRoute):
             raise ConfigError(
                 f"The route {self.path} does not say who may call it.", hint="Give it openapi_extra=requires(...)."
             )
-        handler = _bounded(super().get_route_handler(), extra.get(_LIMIT))
+        handler = bounded(super().get_route_handler(), extra.get(_LIMIT))
         audited = "GET" not in (self.methods or ()) and not set(scopes) & {PUBLIC, "predict"}
         return guarded(handler, tuple(scopes), audited=audited, action=f"{'/'.join(self.methods or ())} {self.path}")
 
 
-def _bounded(handler: Endpoint, limit: int | None) -> Endpoint:
+def bounded(handler: Endpoint, limit: int | None = None) -> Endpoint:
+    """Let a handler see no more of a body than ``limit`` bytes, by default the service's own limit."""
+
     async def handle(request: Request) -> Response:
         return await handler(limited(request, request.app.state.max_body_bytes if limit is None else limit))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -12,17 +13,19 @@ from fastapi.openapi.utils import get_openapi
 
 from core.auth import Accounts, Guard
 from core.database import database
+from core.logs import setup_logs
 from core.processes import follow_parent
+from core.repo import FeatureRepo
 from core.service.access import GuardedRoute
 from core.service.health import Check, add_health
 from core.service.limits import Limiter
 from core.service.metrics import RequestMetrics, add_metrics
 from core.service.problems import Problem, add_handlers
 from core.service.reference import add_reference
+from core.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from core.repo import FeatureRepo
-    from core.settings import Settings
+    from starlette.types import ASGIApp
 
 _DESCRIPTION = (
     "Every path is also there under `/v1`. Send an API key or a session token as `Authorization: Bearer …`. "
@@ -34,7 +37,6 @@ def create_app(
     title: str,
     *,
     name: str,
-    version: str,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     checks: Mapping[str, Check],
     repo: FeatureRepo,
@@ -45,7 +47,7 @@ def create_app(
 
     Parameters
     ----------
-    title, version, description : str
+    title, description : str
         What the API reference says.
     name : str
         ``prediction``, ``data`` or ``training``: in metrics, health and logs.
@@ -85,7 +87,7 @@ def create_app(
 
     app = FastAPI(
         title=title,
-        version=version,
+        version=version("punctual"),
         description=f"{description} {_DESCRIPTION}".strip(),
         lifespan=whole_life,
         redirect_slashes=False,
@@ -103,6 +105,13 @@ def create_app(
     add_reference(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def from_settings(build: Callable[[FeatureRepo, Settings], ASGIApp]) -> ASGIApp:
+    """Make the app that a server process serves: of the repo, and with the logs, that the settings name."""
+    settings = get_settings()
+    setup_logs(settings.log_level, settings.log_format)
+    return build(FeatureRepo.load(settings.feature_repo), settings)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

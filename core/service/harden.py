@@ -11,19 +11,18 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import InvalidRequest, PunctualError, TimedOut
 from core.logs import correlation_id
-from core.service.access import guarded
+from core.service.access import Endpoint, bounded, guarded
+from core.service.body import TooLarge
 from core.service.problems import error_response, unexpected_response
 from core.service.reference import PAGE_POLICY
 
@@ -46,8 +45,6 @@ _WANTED = frozenset(
     (b"x-request-id", b"authorization", b"x-api-key", b"host", b"x-forwarded-for", b"x-forwarded-proto")
 )
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 
 def harden(app: FastAPI, direct: dict[tuple[str, str], tuple[str, Endpoint]] | None = None) -> Harden:
     """Put a service behind its safe front.
@@ -69,7 +66,7 @@ class Harden:
     def __init__(self, app: FastAPI, direct: dict[tuple[str, str], tuple[str, Endpoint]]) -> None:
         settings = app.state.settings
         self.app = app
-        self._direct = {route: guarded(endpoint, (scope,)) for route, (scope, endpoint) in direct.items()}
+        self._direct = {route: guarded(bounded(endpoint), (scope,)) for route, (scope, endpoint) in direct.items()}
         self._inner: ASGIApp = app
         if settings.cors_origins:
             self._inner = CORSMiddleware(
@@ -128,9 +125,10 @@ class Harden:
             await self._answer(scope, receive, send_marked, path, given.get(b"host", b""), address)
         except ClientDisconnect:
             log.info("the client went away while sending", extra={"path": path})
-        except PunctualError as error:
+        except (PunctualError, TooLarge) as error:
             if status == 0:
-                await error_response(error)(scope, receive, send_marked)
+                expected = error.error if isinstance(error, TooLarge) else error
+                await error_response(expected)(scope, receive, send_marked)
         except Exception:  # the client never sees the trace
             log.exception("unexpected error", extra={"path": path})
             if status == 0:

@@ -16,10 +16,11 @@ from pydantic import BaseModel
 from core.errors import InvalidRequest, NoData, StoreUnavailable
 from core.logs import correlation_id
 from core.repo import FeatureRepo
-from core.service import PUBLIC, create_app, harden, json_response, principal, read_body, requires
+from core.service import PUBLIC, create_app, harden, json_response, principal, requires
 from core.service.harden import Harden
 from core.settings import Settings
 from tests.asgi import Api, chunks, problem
+from tests.core.keys import Keyring
 
 LIMIT = 2048
 
@@ -70,7 +71,6 @@ def make_service(life: Life, repo: FeatureRepo, **settings: Any) -> Harden:
     app = create_app(
         "test",
         name="test",
-        version="1.2.3",
         lifespan=lifespan,
         checks={"store": store, "model": model},
         repo=repo,
@@ -99,7 +99,7 @@ def make_service(life: Life, repo: FeatureRepo, **settings: Any) -> Harden:
 
     @app.post("/echo", openapi_extra=requires(PUBLIC))
     async def echo(request: Request) -> Any:
-        return json_response({"bytes": len(await read_body(request))})
+        return json_response({"bytes": len(await request.body())})
 
     @app.get("/who", openapi_extra=requires(PUBLIC))
     async def who() -> Any:
@@ -122,7 +122,7 @@ def make_service(life: Life, repo: FeatureRepo, **settings: Any) -> Harden:
         await asyncio.sleep(30)
 
     async def direct(request: Request) -> Any:
-        return json_response({"bytes": len(await read_body(request))})
+        return json_response({"bytes": len(await request.body())})
 
     app.post("/direct", openapi_extra=requires("predict"))(direct)
     return harden(app, {("POST", "/direct"): ("predict", direct)})
@@ -183,6 +183,14 @@ def test_a_body_at_the_limit_passes_and_one_byte_more_does_not(service: Api) -> 
     assert service.post("/echo", content=b"x" * LIMIT).json() == {"bytes": LIMIT}
     members = problem(service.post("/echo", content=b"x" * (LIMIT + 1)), 413)
     assert str(LIMIT) in members["detail"]
+
+
+@pytest.mark.parametrize("content", [b"x" * (LIMIT + 1), [b"x" * LIMIT, b"x"]], ids=["announced", "unannounced"])
+def test_the_limit_holds_where_the_framework_is_passed_by(keys: Keyring, service: Api, content: Any) -> None:
+    service.show(keys["predict"])
+    sent = content if isinstance(content, bytes) else chunks(*content)
+    assert str(LIMIT) in problem(service.post("/direct", content=sent), 413)["detail"]
+    assert service.post("/direct", content=b"ab").json() == {"bytes": 2}
 
 
 def test_a_body_without_an_announced_length_is_cut_off_while_it_is_read(service: Api) -> None:

@@ -24,7 +24,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def create() -> Any:
     settings = get_settings()
     repo = FeatureRepo.load(settings.feature_repo)
-    app = create_app("tiny", name="tiny", version="1", lifespan=lifespan, checks={}, repo=repo, settings=settings)
+    app = create_app("tiny", name="tiny", lifespan=lifespan, checks={}, repo=repo, settings=settings)
 
     @app.get("/pid", openapi_extra=requires(PUBLIC))
     async def pid() -> Any:

@@ -33,7 +33,7 @@ async def nothing(app: FastAPI) -> AsyncIterator[None]:
 
 
 def service(repo: FeatureRepo, settings: Settings) -> Api:
-    app = create_app("t", name="data", version="1", lifespan=nothing, checks={}, repo=repo, settings=settings)
+    app = create_app("t", name="data", lifespan=nothing, checks={}, repo=repo, settings=settings)
     add_auth_routes(app)
     return Api(harden(app))
 
