@@ -54,9 +54,10 @@ PREDICTION = """
 The whole `/predict`: key check, rate limit, lookup, model, log. `.venv/bin/python -m benchmarks.predict` has one
 worker of ours, one of stock `feast serve` (features alone, on the same Valkey) and a FastAPI route that does nothing on
 the same server take turns under `wrk`, on a copy of the feature repo.
-`.venv/bin/python -m benchmarks.soak` sends requests when they are due, whatever has become of the earlier ones (at least 10,000 a figure; time counts from when a
-request was due), finds the rate at which the 99th percentile leaves 50 ms (the knee), and soaks at half of it with the
-store killed by `kill -9` in the middle. The load, Valkey and the service share the cores named above.
+`.venv/bin/python -m benchmarks.soak` sends requests when they are due, whatever has become of the earlier ones (at
+least 10,000 a figure; time counts from when a request was due), finds the rate at which the 99th percentile leaves
+50 ms (the knee), and soaks at half of it with the store killed by `kill -9` in the middle. The load, Valkey and the
+service share the cores named above.
 
 | what | found | bar |
 |---|---:|---:|

@@ -48,10 +48,10 @@ def run(settings: Settings, repo: FeatureRepo) -> None:
 def _trained(repo: FeatureRepo) -> bool:
     """Whether the champion comes from the training set that is there; what DVC knows by itself in its project."""
     from serving.model_store import load_champion
-    from training.dataset import read_dataset
+    from training.dataset import read_manifest
 
     try:
-        return load_champion(repo.layout).metadata.get("snapshot") == read_dataset(repo)[1]["sha256"]
+        return load_champion(repo.layout).metadata.get("snapshot") == read_manifest(repo)["sha256"]
     except PunctualError:  # no champion, or none that opens: train
         return False
 

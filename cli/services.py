@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import httpx
 
-from core.client import service_url
+from core.client import PORTS, Name, service_url
 from core.errors import PunctualError
 from core.http import trust
 from core.progress import console, progress
@@ -22,9 +22,6 @@ from core.server import TIED, check_port
 if TYPE_CHECKING:
     from core.settings import Settings
 
-Name = Literal["data", "training", "prediction"]
-# In the order in which they are started: each can do without those after it.
-PORTS: dict[Name, str] = {"data": "data_port", "training": "training_port", "prediction": "port"}
 _START_SECONDS = 90
 _STOP_SECONDS = 45
 

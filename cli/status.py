@@ -9,8 +9,7 @@ import httpx
 from rich.table import Table
 
 from cli import context
-from cli.services import PORTS
-from core.client import service_url
+from core.client import PORTS, Name, service_url
 from core.errors import CheckFailed, PunctualError, StoreUnavailable
 from core.http import trust
 from core.progress import console
@@ -130,7 +129,7 @@ def _accounts(repo: FeatureRepo) -> Finding:
     return "ok", f"{accounts.users.count()} users, {len(keys)} keys"
 
 
-def _service(name: str, _: FeatureRepo) -> Finding:
+def _service(name: Name, _: FeatureRepo) -> Finding:
     settings = context.settings()
     url = f"{service_url(settings, name)}/health"
     try:

@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from cli import context, pipeline, services
-from core.client import PredictionClient, service_url
+from core.client import PORTS, Name, PredictionClient, service_url
 from core.files import read_secret
 from core.progress import console
 from core.repo import FeatureRepo
 from core.settings import Settings
 from core.stages import stage_environment
+
+_SHOWN: dict[Name, str] = {"prediction": "Predictions", "data": "Data", "training": "Training"}
 
 
 def up(
@@ -46,7 +48,7 @@ def up(
 
 
 def serve(
-    service: Annotated[services.Name, typer.Argument(help="Which one.")] = "prediction",
+    service: Annotated[Name, typer.Argument(help="Which one.")] = "prediction",
 ) -> None:
     """Run one service on what is there already: nothing is fetched, trained, or started beside it."""
     settings, repo = context.settings(), context.repo()
@@ -59,7 +61,7 @@ def serve(
     from core.server import run as serve_app
 
     target = {"data": "ingestion.service:create", "training": "training.service:create"}[service]
-    serve_app(target, repo, settings, name=service, setting=services.PORTS[service])
+    serve_app(target, repo, settings, name=service, setting=PORTS[service])
 
 
 def _curl(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> str:
@@ -82,10 +84,7 @@ def _announce(settings: Settings, repo: FeatureRepo, example: dict[str, object],
     lines = [
         "",
         f"[bold]{repo.problem.title or repo.problem.name}[/bold]  (it is {repo.clock.now():%Y-%m-%d %H:%M} UTC here)",
-        *(
-            f"  {words:<13} {service_url(settings, name)}/docs"
-            for words, name in (("Predictions", "prediction"), ("Data", "data"), ("Training", "training"))
-        ),
+        *(f"  {words:<13} {service_url(settings, name)}/docs" for name, words in _SHOWN.items()),
         f"  Experiments   mlflow ui --backend-store-uri {settings.mlflow_uri or repo.layout.mlflow_uri}",
         f"  Features      feast -c {repo.layout.repo} ui --host 127.0.0.1",
         f"  Keys          punctual keys --help; this machine's own are in {repo.layout.secrets}",

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from core.layout import Layout
     from core.settings import Settings
 
+Name = Literal["data", "training", "prediction"]
+# Each service's port setting, in the order in which services are started: each can do without those after it.
+PORTS: dict[Name, str] = {"data": "data_port", "training": "training_port", "prediction": "port"}
 _POLL_SECONDS = 0.5
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -69,7 +72,7 @@ class Models(_Answered):
 class _Client:
     """What the clients share."""
 
-    name: str
+    name: Name
 
     def __init__(self, http: HttpClient) -> None:
         self.http = http
@@ -237,12 +240,12 @@ class PredictionClient(_Client):
         return dict(self.http.call("GET", f"/explain/{prediction_id}").json())
 
 
-def service_url(settings: Settings, name: str) -> str:
+def service_url(settings: Settings, name: Name) -> str:
     """Return where a service is: as configured, or on this machine."""
     configured = getattr(settings, f"{name}_url")
     if configured:
         return str(configured)
-    port = settings.port if name == "prediction" else getattr(settings, f"{name}_port")
+    port = getattr(settings, PORTS[name])
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
 

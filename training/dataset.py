@@ -118,13 +118,27 @@ def read_dataset(repo: FeatureRepo) -> tuple[pa.Table, dict[str, Any]]:
     DataError
         When the file is not the one the manifest names.
     """
+    manifest = read_manifest(repo)
+    return pq.read_table(repo.layout.dataset / SNAPSHOT), manifest
+
+
+def read_manifest(repo: FeatureRepo) -> dict[str, Any]:
+    """Return what the snapshot was built from, and its hash, once that is the snapshot's.
+
+    Raises
+    ------
+    NoData
+        When none was built.
+    DataError
+        When the file is not the one the manifest names.
+    """
     path = repo.layout.dataset / SNAPSHOT
     if not path.is_file():
         raise NoData("There is no training set.", hint="Run: punctual dataset")
     manifest = dict(read_json(repo.layout.dataset / MANIFEST))
     if sha256(path) != manifest["sha256"]:
         raise DataError(f"{path} was changed since it was built.", hint="Build it again: punctual dataset")
-    return pq.read_table(path), manifest
+    return manifest
 
 
 def _manifest(repo: FeatureRepo, rows: pa.Table, spine_columns: list[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from core.database import database
 from core.errors import Conflict, NoData, PunctualError
 from core.files import read_json
-from core.jobs import Jobs, add_job_routes
+from core.jobs import Jobs, add_job_routes, started
 from core.registry import RegistryReader
 from core.repo import FeatureRepo
 from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
@@ -131,7 +131,7 @@ def _add_training(app: FastAPI, service: Service) -> None:
             actor=_person(request),
             idempotency_key=body.idempotency_key or idempotency_key,
         )
-        return json_response({"job_id": job.id, **job.as_dict()}, 202, {"location": f"/training/jobs/{job.id}"})
+        return started(job, "/training", job_id=job.id)
 
     @app.get(
         "/training/status/{job_id}",

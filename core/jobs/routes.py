@@ -36,9 +36,9 @@ _EXAMPLE: dict[str, Any] = {
 JOB = {"description": "The job.", "content": {"application/json": {"example": _EXAMPLE}}}
 
 
-def started(job: Job) -> Response:
-    """Return the answer to a request that started a job: 202, and where to look at it."""
-    return json_response(job.as_dict(), 202, {"location": f"/jobs/{job.id}"})
+def started(job: Job, prefix: str = "", **more: Any) -> Response:
+    """Return the answer to a request that started a job: 202, the job (and ``more``), and where to look at it."""
+    return json_response({**more, **job.as_dict()}, 202, {"location": f"{prefix}/jobs/{job.id}"})
 
 
 def add_job_routes(
@@ -111,4 +111,4 @@ def add_job_routes(
         **base,
     )
     def retry_job(job_id: str) -> Response:
-        return started(jobs.retry(job_id))
+        return started(jobs.retry(job_id), prefix)

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from tests.cli.conftest import ROOT, Shell, assert_one_clear_line, shell_for
+from tests.conftest import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -146,8 +147,6 @@ def test_plain_feast_reads_what_was_written(shell):
 
 
 def test_feast_s_own_pages_show_the_repo(shell):
-    from tests.cli.conftest import free_port
-
     port = free_port()
     feast = str(Path(sys.executable).with_name("feast"))
     command = [feast, "-c", str(shell.repo), "ui", "--host", "127.0.0.1", "--port", str(port)]

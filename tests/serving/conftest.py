@@ -10,9 +10,10 @@ import pytest
 from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
 from tests.asgi import Api
+from tests.conftest import free_port
 from tests.serving import orders
 from tests.serving import world as worlds
-from tests.serving.world import World, free_port, service, settings_of
+from tests.serving.world import World, service, settings_of
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.asgi import problem
-from tests.serving.world import World, free_port, key_for
+from tests.conftest import free_port
+from tests.serving.world import World, key_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from stores.embedded import EmbeddedServer
 from stores.registry import apply, open_store
 from stores.writer import materialize
 from tests.asgi import Api
+from tests.conftest import free_port
 from tests.core.keys import accounts_of
 from training.dataset import build_dataset, read_dataset
 
@@ -37,13 +37,6 @@ INPUTS = [
     Feature("last_missed", "numeric"),
     Feature("amount_thousands", "numeric"),
 ]
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
