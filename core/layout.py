@@ -90,6 +90,16 @@ class Layout:
         return self.data / "shadow"
 
     @property
+    def monitoring(self) -> Path:
+        """What monitoring found: truth, performance, drift reports."""
+        return self.data / "monitoring"
+
+    @property
+    def replay(self) -> Path:
+        """How far a replay has come, and its report."""
+        return self.data / "replay"
+
+    @property
     def database_url(self) -> str:
         """The default database of accounts, audit log and promotion ledger."""
         return f"sqlite:///{self.data / 'punctual.db'}"
