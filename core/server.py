@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import socket
@@ -70,6 +71,8 @@ def run(target: str, repo: FeatureRepo, settings: Settings, *, name: str, settin
     os.environ["PUNCTUAL_FEATURE_REPO"] = str(repo.layout.repo)
     if workers > 1:
         os.environ[METRICS_DIR] = str(_empty(repo.layout.run / f"metrics-{name}"))
+        # A forked worker would count as this process does: by itself. It must import the metrics anew, folder in hand.
+        multiprocessing.set_start_method("spawn", force=True)
     if os.environ.pop(TIED, None):
         follow_standard_input()
     Granian(
