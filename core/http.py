@@ -7,6 +7,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -123,6 +124,13 @@ class HttpClient:
             name=name,
             throw_new_error_on_trip=False,
         )
+        self._shown: dict[str, str] = {}
+
+    def showing(self, key: str) -> Self:
+        """Return a client over the same connections, and behind the same breaker, that shows another key."""
+        twin = copy(self)
+        twin._shown = {"authorization": f"Bearer {key}"}
+        return twin
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +174,7 @@ class HttpClient:
             The service's own refusal (401, 403, 404, 409, 413, 422, 429), in its words.
         """
         again = method in _SAFE if retry is None else retry
-        sent = {"x-request-id": correlation_id.get() or secrets.token_hex(8), **(headers or {})}
+        sent = {"x-request-id": correlation_id.get() or secrets.token_hex(8), **self._shown, **(headers or {})}
         given = {"json": json, "content": content, "params": params, "headers": sent}
         for attempt in stamina.retry_context(
             on=lambda error: again and _worth_another_try(error),

@@ -50,9 +50,12 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port of the prediction service.")
     data_port: int = Field(8001, ge=1, le=65535, description="Port of the data service.")
     training_port: int = Field(8002, ge=1, le=65535, description="Port of the training service.")
+    monitoring_port: int = Field(8003, ge=1, le=65535, description="Port of the monitoring service.")
     prediction_url: str | None = Field(None, description="Where others find the prediction service. Default: here.")
     data_url: str | None = Field(None, description="Where others find the data service. Default: here.")
     training_url: str | None = Field(None, description="Where others find the training service. Default: here.")
+    monitoring_url: str | None = Field(None, description="Where others find the monitoring service. Default: here.")
+    dashboard_port: int = Field(8501, ge=1, le=65535, description="Port of the dashboard.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes of the prediction service.")
     api_key: SecretStr | None = Field(
         None,
@@ -92,12 +95,18 @@ class Settings(BaseSettings):
     flow_poll: float | None = Field(
         None, gt=0, description="Seconds between looks for new raw data that start the flow. Default: never."
     )
-    notify_webhook: str | None = Field(None, description="URL that gets a JSON POST when a flow ends.")
+    monitor_schedule: str | None = Field(None, description="Cron expression (UTC) at which monitoring takes a turn.")
+    notify_webhook: str | None = Field(
+        None, description="URL that gets a JSON POST when a flow ends, an alarm is raised, or a model changes."
+    )
+    notify_format: Literal["json", "slack"] = Field(
+        "json", description="What the webhook gets: all the facts, or the text that a Slack incoming webhook takes."
+    )
     notify_secret: SecretStr | None = Field(
         None, description="Secret that signs the webhook's body: X-Punctual-Signature, HMAC-SHA256."
     )
     notify_smtp: SecretStr | None = Field(
-        None, description="smtp://[user:password@]host:port (smtps:// for TLS) to mail from when a flow ends."
+        None, description="smtp://[user:password@]host:port (smtps:// for TLS) to mail the same from."
     )
     notify_from: str = Field("punctual@localhost", description="Sender of mails.")
     notify_to: list[str] = Field([], description="Recipients of mails, as JSON.")

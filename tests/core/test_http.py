@@ -164,3 +164,11 @@ def test_nobody_listening_says_where():
     with HttpClient(f"http://127.0.0.1:{port}", "training", timeout=IMPATIENT) as http:
         with pytest.raises(ServiceUnavailable, match=f"training service at http://127.0.0.1:{port}"):
             http.call("POST", "/x")
+
+
+def test_one_client_shows_the_keys_of_several_callers():
+    with Wire(says({})) as wire, HttpClient(wire.url, "tiny", key="pk_own") as client:
+        for one in (client, client.showing("of_ada"), client.showing("of_bo"), client):
+            one.call("GET", "/")
+    keys = [next(line for line in r.split(b"\r\n") if line.startswith(b"authorization")) for r in wire.requests]
+    assert keys == [b"authorization: Bearer " + k for k in (b"pk_own", b"of_ada", b"of_bo", b"pk_own")]
