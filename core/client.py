@@ -1,4 +1,4 @@
-"""Typed clients of the three services, for services, the command and the dashboard."""
+"""Typed clients of the four services, for services, the command and the dashboard."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from core.layout import Layout
     from core.settings import Settings
 
-Name = Literal["data", "training", "prediction"]
+Name = Literal["data", "training", "prediction", "monitoring"]
 # Each service's port setting, in the order in which services are started: each can do without those after it.
-PORTS: dict[Name, str] = {"data": "data_port", "training": "training_port", "prediction": "port"}
+PORTS: dict[Name, str] = {
+    "data": "data_port",
+    "training": "training_port",
+    "prediction": "port",
+    "monitoring": "monitoring_port",
+}
 _POLL_SECONDS = 0.5
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -202,13 +207,27 @@ class TrainingClient(_Client):
         """Return the registered versions with their aliases and metrics."""
         return dict(self.http.call("GET", "/training/models").json())
 
-    def promote(self, version: str, reason: str) -> dict[str, Any]:
-        """Make a version champion, or ask for a second person's approval."""
-        return dict(self.http.call("POST", f"/training/models/{version}/promote", json={"reason": reason}).json())
+    def promotions(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Return the ledger's rows, newest first."""
+        answer = self.http.call("GET", "/training/promotions", params={"limit": limit})
+        return list(answer.json()["promotions"])
 
-    def rollback(self, reason: str) -> dict[str, Any]:
-        """Make the previous champion the champion again."""
-        return dict(self.http.call("POST", "/training/rollback", json={"reason": reason}).json())
+    def promote(self, version: str, reason: str, *, expected: str | None = None) -> dict[str, Any]:
+        """Make a version champion, or ask for a second person's approval.
+
+        Parameters
+        ----------
+        version, reason : str
+            Which, and why.
+        expected : str, optional
+            The champion that was found worse: when it is another by now, nothing is done (:class:`Conflict`).
+        """
+        body = _reason(reason, expected)
+        return dict(self.http.call("POST", f"/training/models/{version}/promote", json=body).json())
+
+    def rollback(self, reason: str, *, expected: str | None = None) -> dict[str, Any]:
+        """Make the previous champion the champion again; ``expected`` as for :meth:`promote`."""
+        return dict(self.http.call("POST", "/training/rollback", json=_reason(reason, expected)).json())
 
     @property
     def _jobs(self) -> str:
@@ -240,6 +259,52 @@ class PredictionClient(_Client):
         return dict(self.http.call("GET", f"/explain/{prediction_id}").json())
 
 
+class MonitoringClient(_Client):
+    """Calls the monitoring service."""
+
+    name = "monitoring"
+
+    def run(self, body: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None) -> JobView:
+        """Start a turn: over ``since`` to ``until`` if given, looking alone if ``act`` is false."""
+        return self._start("/monitoring/run", body or {}, idempotency_key)
+
+    def test_drift(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> JobView:
+        """Start a drift test over ``since`` to ``until``, of ``version`` if given."""
+        return self._start("/monitoring/drift", body, idempotency_key)
+
+    def reports(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return drift reports, newest first."""
+        return list(self._get("drift", limit=limit)["reports"])
+
+    def report_file(self, report_id: str, kind: Literal["html", "json"]) -> bytes:
+        """Return a drift report as a file; the page runs scripts: show it in a sandbox alone."""
+        return self.http.call("GET", f"/monitoring/drift/{report_id}/report.{kind}").body
+
+    def performance(self, **asked: Any) -> list[dict[str, Any]]:
+        """Return performance by window, version and slice: ``since``, ``until``, ``step_hours``, ``version``."""
+        return list(self._get("performance", **asked)["windows"])
+
+    def alarms(self, state: Literal["open", "cleared"] | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Return alarms, newest first."""
+        return list(self._get("alarms", state=state, limit=limit)["alarms"])
+
+    def acknowledge(self, alarm_id: int) -> dict[str, Any]:
+        """Say that an alarm was seen."""
+        return dict(self.http.call("POST", f"/monitoring/alarms/{alarm_id}/acknowledge").json())
+
+    def decisions(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return what was decided on retraining and rollback, newest first."""
+        return list(self._get("decisions", limit=limit)["decisions"])
+
+    def turns(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return what the turns found, newest first."""
+        return list(self._get("turns", limit=limit)["turns"])
+
+    def _get(self, what: str, **asked: Any) -> dict[str, Any]:
+        params = {name: value for name, value in asked.items() if value is not None}
+        return dict(self.http.call("GET", f"/monitoring/{what}", params=params).json())
+
+
 def service_url(settings: Settings, name: Name) -> str:
     """Return where a service is: as configured, or on this machine."""
     configured = getattr(settings, f"{name}_url")
@@ -248,6 +313,10 @@ def service_url(settings: Settings, name: Name) -> str:
     port = getattr(settings, PORTS[name])
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
+
+
+def _reason(reason: str, expected: str | None) -> dict[str, str]:
+    return {"reason": reason, **({"expected": expected} if expected is not None else {})}
 
 
 def _as(kind: type[_Kind], answer: Answer) -> _Kind:

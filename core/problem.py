@@ -45,7 +45,12 @@ def _moment(value: Any) -> Any:
     return f"{value}T00:00:00+00:00" if re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(value)) else value
 
 
+def _schedule(value: Any) -> Any:
+    return value if value in ("weekly", "monthly") else parse_duration(value)
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Schedule = Annotated[Literal["weekly", "monthly"] | timedelta, BeforeValidator(_schedule)]
 Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(as_utc)]
 Metric = Literal["auc", "average_precision", "brier", "log_loss", "f1", "precision", "recall"]
 
@@ -101,11 +106,31 @@ class Gate(_Part):
 
 
 class Drift(_Part):
-    """Thresholds of the drift tests, used by monitoring."""
+    """Thresholds of the drift tests, used by monitoring; docs/drift.md says why these."""
 
-    share: float = Field(0.3, gt=0, le=1)
-    psi: float = Field(0.2, gt=0)
-    min_rows: int = Field(500, ge=1)
+    share: float = Field(0.3, gt=0, le=1, description="Drifted features, of those that count, that make it drift.")
+    psi: float = Field(0.2, gt=0, description="Population stability index from which on a column has moved.")
+    alpha: float = Field(0.05, gt=0, lt=1, description="How probable a move by chance may be, over all features.")
+    max_drop: float = Field(0.02, gt=0, description="How much worse than on the test rows AUC or Brier score may be.")
+    min_rows: int = Field(500, ge=1, description="Predictions, and labels, below which nothing is said.")
+    max_rows: int = Field(20_000, ge=1, description="Predictions that are looked at; more are drawn from.")
+    ignore: list[str] = Field([], description="Features whose values move by themselves: the calendar, the season.")
+
+
+class Retraining(_Part):
+    """When monitoring has a model trained anew, and what that model must show before it takes over."""
+
+    schedule: Schedule | None = Field(None, description="Train this long after the last training.")
+    on_drift: bool = Field(True, description="Train when the drift test says drift.")
+    max_drop: float | None = Field(
+        0.05, gt=0, description="Train when gate.metric is this much worse on live rows than on the test rows."
+    )
+    new_rows: int | None = Field(None, ge=1, description="Train when so many labelled predictions are new.")
+    cooldown: Duration = Field(timedelta(days=7), description="No second training within this time.")
+    min_rows: int = Field(500, ge=1, description="Labelled predictions that any trigger, and any judgement, needs.")
+    window: Duration = Field(timedelta(days=28), description="Age of the oldest labelled prediction to judge by.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the intervals that decide.")
+    rollback: bool = Field(True, description="Roll back a promoted model that does worse than the one before it.")
 
 
 class Problem(_Part):
@@ -138,6 +163,7 @@ class Problem(_Part):
     slices: list[str] = []
     gate: Gate = Gate()
     drift: Drift = Drift()
+    retraining: Retraining = Retraining()
 
     @model_validator(mode="after")
     def _windows_make_sense(self) -> Problem:

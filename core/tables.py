@@ -1,11 +1,11 @@
-"""The tables of accounts, audit log, promotion ledger and flow runs; ``core/migrations`` makes them."""
+"""The tables of accounts, audit, promotions, flow runs, alarms and decisions; ``core/migrations`` makes them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, String, Text, TypeDecorator
+from sqlalchemy import JSON, DateTime, Double, ForeignKey, Index, MetaData, String, Text, TypeDecorator, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -42,7 +42,7 @@ class Table(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(naming_convention=_NAMES)
-    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012 - SQLAlchemy's
+    type_annotation_map = {datetime: Moment, float: Double, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012 - SQLAlchemy's
 
 
 class User(Table):
@@ -158,3 +158,60 @@ class FlowRun(Table):
     data_version: Mapped[str | None] = mapped_column(String(64))
     model_version: Mapped[str | None] = mapped_column(String(20))
     result: Mapped[dict[str, Any]]
+
+
+class Alarm(Table):
+    """Something that was not as it should be. ``created_at`` and ``acknowledged_at`` are the machine's time."""
+
+    __tablename__ = "alarms"
+    __table_args__ = (
+        Index(
+            "uq_alarms_open",
+            *("model", "kind", "subject"),
+            unique=True,
+            sqlite_where=text("cleared_at IS NULL"),
+            postgresql_where=text("cleared_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    model: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(200))
+    words: Mapped[str] = mapped_column(Text)
+    value: Mapped[float | None]
+    threshold: Mapped[float | None]
+    facts: Mapped[dict[str, Any]]
+    # On the problem's clock.
+    opened_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    cleared_at: Mapped[datetime | None]
+    cleared_why: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(String(80))
+
+
+class Decision(Table):
+    """What was decided at the end of a window, about training again or rolling back, and what came of it.
+
+    ``at`` is on the problem's clock; ``created_at`` and ``ended_at`` are the machine's time.
+    """
+
+    __tablename__ = "decisions"
+    __table_args__ = (Index("uq_decisions_action", "model", "action", "at", unique=True),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    model: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime]
+    champion: Mapped[str | None] = mapped_column(String(20))
+    act: Mapped[bool]
+    triggers: Mapped[list[str]]
+    reasons: Mapped[list[str]]
+    facts: Mapped[dict[str, Any]]
+    outcome: Mapped[str] = mapped_column(String(16))
+    version: Mapped[str | None] = mapped_column(String(20))
+    job: Mapped[str | None] = mapped_column(String(80))
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]

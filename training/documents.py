@@ -38,6 +38,9 @@ class Reason(BaseModel):
     )
 
     reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
+    expected: str | None = Field(
+        None, pattern=VERSION, description="The champion it was decided against: a 409 where it is another by now."
+    )
 
 
 ACCEPTED: dict[str, Any] = {

@@ -90,14 +90,14 @@ def paired_gain(
 
 
 def resampled_gains(
-    metric: str, y: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int
+    metric: str, y: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int, count: int = RESAMPLES
 ) -> tuple[float, list[float]]:
-    """Return by how much the challenger is better on all rows, and on each of 200 samples of rows, drawn anew."""
+    """Return by how much the challenger is better on all rows, and on each of ``count`` samples of rows, drawn anew."""
     new, old = (metric_of_counts(metric, y, p) for p in (challenger, champion))
 
     def gain(counts: np.ndarray) -> float:
         return better(metric, new(counts), old(counts))
 
     rng, n = np.random.default_rng(seed), len(y)
-    samples = [gain(np.bincount(rng.integers(0, n, n), minlength=n)) for _ in range(RESAMPLES)]
+    samples = [gain(np.bincount(rng.integers(0, n, n), minlength=n)) for _ in range(count)]
     return gain(np.ones(n)), samples

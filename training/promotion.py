@@ -127,15 +127,17 @@ class Promotions:
                 return self._active()
             return self._move("promote", version, reasons, actor=actor)
 
-    def rollback(self, reasons: Sequence[str], *, actor: str) -> Promotion:
+    def rollback(self, reasons: Sequence[str], *, actor: str, expected: str | None = ANY) -> Promotion:
         """Make ``previous`` the champion again, at once: no second person is asked.
+
+        Asked twice it would undo itself: who may ask twice names the champion that it is to undo as ``expected``.
 
         Raises
         ------
         Conflict
-            When there is no previous champion, or another move is under way.
+            When there is no previous champion, another move is under way, or the champion is not the expected one.
         """
-        with self._one_at_a_time():
+        with self._one_at_a_time(expected):
             version = self.registry.version_of(PREVIOUS)
             if version is None:
                 raise Conflict("There is no previous champion to go back to.", hint="Promote a version instead.")

@@ -29,7 +29,7 @@ from training.jobs import KIND, register_training
 from training.ledger import Ledger, as_dict
 from training.overrides import Overrides, options
 from training.params import TrainParams
-from training.promotion import Promotions
+from training.promotion import ANY, Promotions
 from training.registry import Registry
 
 log = logging.getLogger("punctual.training")
@@ -218,7 +218,7 @@ def _add_promotion(app: FastAPI, service: Service) -> None:
         openapi_extra=_CHANGE,
     )
     def promote(request: Request, version: VersionPath, body: Reason) -> Response:
-        row = service.promotions.propose(version, [body.reason], actor=_person(request))
+        row = service.promotions.propose(version, [body.reason], actor=_person(request), expected=body.expected or ANY)
         return json_response(as_dict(row), 200 if row.status == "active" else 202)
 
     @app.post(
@@ -239,7 +239,8 @@ def _add_promotion(app: FastAPI, service: Service) -> None:
         openapi_extra=_CHANGE,
     )
     def rollback(request: Request, body: Reason) -> Response:
-        return json_response(as_dict(service.promotions.rollback([body.reason], actor=_person(request))))
+        row = service.promotions.rollback([body.reason], actor=_person(request), expected=body.expected or ANY)
+        return json_response(as_dict(row))
 
     @app.get(
         "/training/promotions",

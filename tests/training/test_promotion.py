@@ -266,3 +266,11 @@ def test_a_database_that_is_away_moves_nothing(rivals):
 
 def test_a_candidate_that_fails_the_gate_challenges(rivals):
     assert Registry(rivals.repo).aliases() == {CHAMPION: "1", CHALLENGER: "3"}
+
+
+def test_a_rollback_asked_for_twice_undoes_one_promotion_alone(rivals):
+    promotions(rivals).promote("3", ["looks good"], actor="ann")
+    promotions(rivals).rollback(["it was not"], actor="monitoring", expected="3")
+    with pytest.raises(Conflict, match="version 1 by now, not 3"):
+        promotions(rivals).rollback(["it was not"], actor="monitoring", expected="3")
+    assert rivals.served().version == "1"

@@ -103,6 +103,14 @@ def test_promotion_and_rollback_leave_their_record(api, rivals):
     )
 
 
+def test_who_decided_against_another_champion_is_told(api, rivals):
+    for path in ("/training/models/3/promote", "/training/rollback"):
+        told = problem(api.post(path, json={"reason": "better", "expected": "2"}), 409)
+        assert "version 1 by now, not 2" in told["detail"]
+        problem(api.post(path, json={"reason": "better", "expected": "latest"}), 422)
+    assert api.post("/training/models/3/promote", json={"reason": "better", "expected": "1"}).status_code == 200
+
+
 def test_without_a_previous_champion_rolling_back_is_a_conflict(api):
     assert "previous" in problem(api.post("/training/rollback", json={"reason": "x"}), 409)["detail"]
 
