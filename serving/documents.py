@@ -70,6 +70,13 @@ def request_body(needs: Needs | None) -> dict[str, Any]:
     return _body(entity, {name: _EXAMPLES.get(needs.types[name], f"<{name}>") for name in required})
 
 
+def entity_parameter(needs: Needs | None) -> dict[str, Any]:
+    """Return the OpenAPI parameter of an entity's id in a path: of the type that the registry says."""
+    key = needs.entity_keys[0] if needs else "id"
+    schema = _JSON_TYPES.get(needs.types[key], {}) if needs else {"type": "string"}
+    return {"name": "entity", "in": "path", "required": True, "description": f"The {key}.", "schema": schema}
+
+
 def _body(entity: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     entities = {"type": "array", "items": entity, "minItems": 1}
     members = {"entities": entities}

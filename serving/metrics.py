@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Metric
+
+from core.errors import ModelUnavailable
+from core.service import gauge
+
+if TYPE_CHECKING:
+    from core.clock import Clock
+    from serving.live import Live
+    from serving.log import PredictionLog
 
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 # A histogram of probabilities as labels of one counter: one step for all predictions of a kind, not several for each.
@@ -20,9 +30,18 @@ _lookup = Histogram(
     "punctual_feature_lookup_seconds", "Seconds to read the features of what is answered together.", buckets=_FAST
 )
 _model = Histogram("punctual_model_seconds", "Seconds of a model call.", buckets=_FAST)
+_batch = Histogram(
+    "punctual_batch_size", "Entities that are answered together.", buckets=(1, 2, 4, 8, 16, 32, 64, 256, 1000)
+)
+_missing = Counter("punctual_missing_features", "Predictions made without a value of a feature.", ("feature",))
 _stale = Counter("punctual_stale_views", "Predictions made with a view older than it promises.", ("view",))
 _waiting = Gauge(
     "punctual_prediction_log_waiting", "Predictions that wait for the log's disk.", multiprocess_mode="livesum"
+)
+_lag = Gauge(
+    "punctual_prediction_log_lag_seconds",
+    "How long the prediction that has waited longest has waited for the log's disk; 0 where none waits.",
+    multiprocess_mode="livemax",
 )
 _serving = Gauge(
     "punctual_model_info", "1 for the version that a worker serves with.", ("version",), multiprocess_mode="livemax"
@@ -36,6 +55,7 @@ class PredictionMetrics:
     def __init__(self) -> None:
         self._predictions: dict[tuple[str, str, int], Any] = {}
         self._stale: dict[str, Any] = {}
+        self._missing: Tally[str] = Tally()
         self._shadow: dict[str, Any] = {}
         self._version = ""
 
@@ -47,8 +67,9 @@ class PredictionMetrics:
         """Take the seconds of a model call."""
         _model.observe(seconds)
 
-    def predicted(self, records: Sequence[dict[str, Any]], waiting: int) -> None:
-        """Count logged predictions, and how many wait for the disk."""
+    def predicted(self, records: Sequence[dict[str, Any]]) -> None:
+        """Count predictions that were made together, as they are logged."""
+        _batch.observe(len(records))
         kinds = [(r["class"], r["model_version"], min(int(r["probability"] * 10), 9)) for r in records]
         for key, count in Tally(kinds).items():
             child = self._predictions.get(key)
@@ -58,7 +79,22 @@ class PredictionMetrics:
         for view, count in Tally([view for record in records for view in record["stale"]]).items():
             counter = self._stale.get(view) or self._stale.setdefault(view, _stale.labels(view))
             counter.inc(count)
-        _waiting.set(waiting)
+        # Most predictions lack nothing: they cost one look through their values, in C.
+        if lacking := [record["features"][1] for record in records if None in record["features"][1]]:
+            self._count_missing(records[0]["features"][0], lacking)
+
+    def _count_missing(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        for name, column in zip(names, zip(*rows, strict=True), strict=True):
+            if count := column.count(None):
+                self._missing[name] += count
+
+    def tell(self, log: PredictionLog) -> None:
+        """Say what features were missing since the last time, and how far the log's disk is behind."""
+        _waiting.set(log.lag.waiting)
+        _lag.set(log.waited())
+        for name, count in self._missing.items():
+            _missing.labels(name).inc(count)
+        self._missing.clear()
 
     def serving(self, version: str) -> None:
         """Say which version serves from now on."""
@@ -71,3 +107,18 @@ class PredictionMetrics:
         """Count predictions that the challenger ``scored``, or why not: ``dropped``, ``no_features``, ``failed``."""
         child = self._shadow.get(outcome) or self._shadow.setdefault(outcome, _shadow.labels(outcome))
         child.inc(count)
+
+
+def model_gauges(live: Live, clock: Clock) -> Iterator[Metric]:
+    """Give the age of the model that answers: how long ago, on the problem's clock, the data it was trained on ends.
+
+    A model that was made without that note has no age.
+    """
+    ages: dict[tuple[str, ...], float] = {}
+    with suppress(ModelUnavailable):
+        model = live.served.predictor.model
+        if until := model.metadata.get("trained_until"):
+            ages[(model.version,)] = (clock.now() - datetime.fromisoformat(until)).total_seconds()
+    yield gauge(
+        "punctual_model_age_seconds", "Age of the newest data that the model was trained on.", ("version",), ages
+    )

@@ -222,7 +222,7 @@ class Predictor:
                 )
         self._log.append(records)
         if self._metrics:
-            self._metrics.predicted(records, self._log.lag.waiting)
+            self._metrics.predicted(records)
 
 
 class _Turn:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Entity = dict[str, Any]
 _SHOWN = 3  # offending entities in the message; all of them are in `errors`
 _INT64 = range(-(2**63), 2**63)
+_EXACT = 2.0**53  # whole numbers up to here are floats of their own
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -30,8 +31,9 @@ def _text(value: Any) -> Any:
 
 def _integer(allowed: range) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # JSON has one kind of number: 1.0 is a whole one
+        # JSON has one kind of number: 1.0 is a whole one. Beyond 2^53 a float may stand for its neighbour too.
+        if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
             raise ValueError(f"must be a whole number of {allowed.stop.bit_length()} bits")
         return value

@@ -9,22 +9,32 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Path, Request, Response
 from starlette.types import ASGIApp
 
 from core.errors import ConfigError, Overloaded
 from core.jobs import add_job_routes
 from core.repo import FeatureRepo
-from core.service import Check, create_app, from_settings, harden, json_response, problems, requires
+from core.service import (
+    Check,
+    add_gauges,
+    add_told,
+    create_app,
+    from_settings,
+    harden,
+    json_response,
+    problems,
+    requires,
+)
 from core.settings import Settings
 from serving import entities, lineage, model_store
 from serving.batch import jobs_of
 from serving.batch_routes import add_batch_routes
-from serving.documents import PredictResponse, request_body
+from serving.documents import PredictResponse, entity_parameter, request_body
 from serving.explain import Explainer
 from serving.live import Live
 from serving.log import PredictionLog
-from serving.metrics import PredictionMetrics
+from serving.metrics import PredictionMetrics, model_gauges
 from serving.resolve import Needs, needs
 from serving.shadow import Shadow
 from stores.registry import open_store
@@ -65,6 +75,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         service.log = PredictionLog(repo.layout.predictions, settings.log_queue)
         if settings.shadow_share:
             service.shadow = Shadow(repo.layout.shadow, settings.shadow_share, metrics)
+        add_told(app, lambda: metrics.tell(service.log))
         service.live = Live(repo, settings, service.log, metrics, service.shadow, document)
         try:
             await service.live.start()
@@ -90,10 +101,12 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         settings=settings,
     )
     prediction_body: dict[str, Any] = {}
+    entity_in_path: dict[str, Any] = {}
 
     def document(wanted: Needs | None) -> None:
-        """Let the API reference say what a request holds, as the registry has it now."""
+        """Let the API reference say what a request and an id hold, as the registry has it now."""
         prediction_body.update(request_body(wanted))
+        entity_in_path.update(entity_parameter(wanted))
         app.openapi_schema = None
 
     document(_needs(repo))
@@ -114,13 +127,14 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         openapi_extra=requires("predict", requestBody=prediction_body),
     )
 
+    add_gauges(app, "model", lambda: model_gauges(service.live, repo.clock))
     add_batch_routes(app, repo=repo, settings=settings, jobs=jobs, wanted=lambda: service.live.needs)
     add_job_routes(app, jobs, scope="predict")
-    _add_reading(app, repo, service)
+    _add_reading(app, repo, service, entity_in_path)
     return harden(app, {("POST", "/predict"): ("predict", predict)})
 
 
-def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service) -> None:
+def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_path: dict[str, Any]) -> None:
     explainer = Explainer(repo.layout)
 
     @app.get(
@@ -166,9 +180,9 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service) -> None:
         tags=["features"],
         summary="What the online store knows of an entity: values by view, their age, and what each view promises",
         responses=problems(None, 404, 422, 503),
-        openapi_extra=requires("predict", "read"),
+        openapi_extra=requires("predict", "read", parameters=[entity_in_path]),
     )
-    async def features(entity: str) -> Response:
+    async def features(entity: str = Path(include_in_schema=False)) -> Response:
         return json_response(await entities.describe(service.live.served, entity, repo.clock.now()))
 
 

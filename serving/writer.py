@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.clock import SystemClock
 from core.errors import Unavailable
 from core.files import atomic_path
 from serving.memory import Trimmer
@@ -32,6 +33,7 @@ _PART_ROWS = 5_000
 _PORTION_ROWS = 50
 _BREATH_SECONDS = 0.001
 _RETRY_SECONDS = 1.0
+_MACHINE = SystemClock()
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,13 @@ class PartWriter:
     def lag(self) -> Lag:
         """How many rows wait, and what the disk last complained of."""
         return Lag(len(self._waiting), self._failing)
+
+    def waited(self) -> float:
+        """Return for how many seconds the oldest row has waited; 0 when none does."""
+        try:
+            return max(0.0, (_MACHINE.now() - self._waiting[0][self._moment]).total_seconds())
+        except IndexError:
+            return 0.0
 
     def append(self, rows: list[Row]) -> None:
         """Take rows; does not wait for the disk."""

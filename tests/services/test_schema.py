@@ -24,6 +24,7 @@ def test_a_service_keeps_to_its_reference(machine: Machine, service: str, tmp_pa
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")),
+            f"--config-file={Path(__file__).with_name('schemathesis.toml')}",
             "--no-color",
             "run",
             f"{machine.url(service)}/openapi.json",

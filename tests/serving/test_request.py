@@ -62,6 +62,7 @@ def test_values_of_the_declared_type(reader: RequestReader, field: str, sent: An
         ("shop_id", True),
         ("shop_id", 2**63),
         ("shop_id", 2**64 - 1),
+        ("shop_id", 2.0**53 + 2),
         ("discount", "0.5"),
         ("discount", True),
         ("express", 1),
@@ -78,6 +79,11 @@ def test_values_of_another_type(reader: RequestReader, field: str, sent: Any) ->
     with pytest.raises(InvalidRequest, match=f"entity 0: {field} must be .*got") as caught:
         read(reader, **{field: sent})
     assert caught.value.context["errors"][0]["entity"] == 0
+
+
+def test_a_number_that_fits_no_integer_is_not_rounded_to_one_that_does(reader: RequestReader) -> None:
+    with pytest.raises(InvalidRequest, match="shop_id must be a whole number"):
+        reader.read(b'{"entities": [{"order_id": "A", "shop_id": -9223372036854775809}]}')
 
 
 def test_null_counts_as_absent(reader: RequestReader) -> None:
