@@ -122,9 +122,7 @@ class Retraining(_Part):
 
     schedule: Schedule | None = Field(None, description="Train this long after the last training.")
     on_drift: bool = Field(True, description="Train when the drift test says drift.")
-    max_drop: float | None = Field(
-        0.05, gt=0, description="Train when gate.metric is this much worse on live rows than on the test rows."
-    )
+    on_performance: bool = Field(True, description="Train when that test says that performance dropped.")
     new_rows: int | None = Field(None, ge=1, description="Train when so many labelled predictions are new.")
     cooldown: Duration = Field(timedelta(days=7), description="No second training within this time.")
     min_rows: int = Field(500, ge=1, description="Labelled predictions that any trigger, and any judgement, needs.")

@@ -90,14 +90,26 @@ def paired_gain(
 
 
 def resampled_gains(
-    metric: str, y: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int, count: int = RESAMPLES
+    metric: str,
+    y: np.ndarray,
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    seed: int,
+    *,
+    count: int = RESAMPLES,
+    groups: np.ndarray | None = None,
 ) -> tuple[float, list[float]]:
-    """Return by how much the challenger is better on all rows, and on each of ``count`` samples of rows, drawn anew."""
+    """Return by how much the challenger is better on all rows, and on each of ``count`` samples of rows, drawn anew.
+
+    Rows of one of ``groups`` (n,) are drawn together: those of one day share its weather, and say less than as many of
+    different days.
+    """
     new, old = (metric_of_counts(metric, y, p) for p in (challenger, champion))
 
     def gain(counts: np.ndarray) -> float:
         return better(metric, new(counts), old(counts))
 
-    rng, n = np.random.default_rng(seed), len(y)
-    samples = [gain(np.bincount(rng.integers(0, n, n), minlength=n)) for _ in range(count)]
-    return gain(np.ones(n)), samples
+    place = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    rng, n = np.random.default_rng(seed), place.max() + 1
+    samples = [gain(np.bincount(rng.integers(0, n, n), minlength=n)[place]) for _ in range(count)]
+    return gain(np.ones(len(y))), samples
