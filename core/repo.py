@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPINE = "spine"
+UPCOMING = "upcoming"
 _LOOKBACK = re.compile(r"^--\s*lookback:\s*(\w+)\s+(.+?)\s*$", re.MULTILINE)
 
 
@@ -33,7 +34,7 @@ class Query:
     Attributes
     ----------
     name : str
-        The feature view's name, or ``spine``.
+        The feature view's name, ``spine``, or ``upcoming``.
     text : str
         The SELECT.
     lookback : mapping of str to str
@@ -128,9 +129,9 @@ class FeatureRepo:
 
     @cached_property
     def queries(self) -> dict[str, Query]:
-        """Every SQL file of the repo by name, the spine included."""
+        """The SQL files of the feature views and of the spine by name: what a training set is made of."""
         folder = self.layout.repo / "sql"
-        queries = {p.stem: _query(p) for p in sorted(folder.glob("*.sql"))}
+        queries = {p.stem: _query(p) for p in sorted(folder.glob("*.sql")) if p.stem != UPCOMING}
         if SPINE not in queries:
             raise ConfigError(f"There is no {folder / 'spine.sql'}.", hint="docs/feature-repo.md shows one.")
         return queries
@@ -139,6 +140,23 @@ class FeatureRepo:
     def spine(self) -> Query:
         """The query that gives the training rows."""
         return self.queries[SPINE]
+
+    @cached_property
+    def upcoming(self) -> Query:
+        """The query that tells ahead which entities will be asked for, and when.
+
+        Raises
+        ------
+        ConfigError
+            When the repo has none: it is optional, and only what plans ahead needs it.
+        """
+        path = self.layout.repo / "sql" / f"{UPCOMING}.sql"
+        if not path.is_file():
+            raise ConfigError(
+                f"There is no {path}, so nobody can tell which entities are due next.",
+                hint="Write one: what a client would send, and event_timestamp. docs/feature-repo.md shows how.",
+            )
+        return _query(path)
 
 
 def _query(path: Path) -> Query:

@@ -25,7 +25,7 @@ from core.progress import progress
 from core.repo import SPINE, Query
 from core.windows import Window, list_windows
 from stores.entities import DUMMY_KEY
-from stores.raw import known_at, register_raw
+from stores.raw import history_from, known_at, register_raw
 from stores.registry import apply, feature_views, open_store
 from stores.sources import as_utc, file_source, location
 from stores.sql import connect, moment, quote, text
@@ -156,7 +156,7 @@ def _transform_window(repo: FeatureRepo, query: Query, target: Target, window: W
     path = target.folder / f"{window.id}.parquet"
     with connect() as con:
         start = _first_change(con, repo, query, window)
-        register_raw(con, repo, windows=arrived, history_from=_history(con, query, start))
+        register_raw(con, repo, windows=arrived, history_from=history_from(con, query, start))
         rows = select_rows(con, query, target)
         when = quote(known_when(con, rows, target))
         given = when != quote(target.timestamp)
@@ -191,20 +191,6 @@ def _first_change(con: duckdb.DuckDBPyConnection, repo: FeatureRepo, query: Quer
         if oldest and oldest[0] is not None:
             first = min(first, oldest[0])
     return first
-
-
-def _history(con: duckdb.DuckDBPyConnection, query: Query, start: datetime) -> dict[str, datetime]:
-    since = {}
-    for table, interval in query.lookback.items():
-        try:
-            found = con.execute(f"SELECT {moment(start)} - INTERVAL {text(interval)}").fetchone()
-        except duckdb.Error as error:
-            raise ConfigError(
-                f"sql/{query.name}.sql: lookback of {table}: {interval!r} is no interval.",
-                hint="Write it as in: -- lookback: arrivals 30 days",
-            ) from error
-        since[table] = found[0] if found else start
-    return since
 
 
 def _only_changed(

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+
+from core.errors import ConfigError
 from core.files import digest_of
 from core.windows import list_windows
 from stores.sql import moment, quote, text
 
 if TYPE_CHECKING:
-    import duckdb
-
-    from core.repo import FeatureRepo
+    from core.repo import FeatureRepo, Query
     from core.windows import Window
 
 MANIFEST = "manifest.json"  # what a raw window holds: rows and hash of each table
@@ -35,6 +36,27 @@ def key_of(schema: Any) -> list[str]:
     """Return the key columns of a raw table (``unique=`` of its schema); empty where it has none."""
     unique = schema.unique or []
     return [unique] if isinstance(unique, str) else list(unique)
+
+
+def history_from(con: duckdb.DuckDBPyConnection, query: Query, start: datetime) -> dict[str, datetime]:
+    """Return the oldest ``known_at`` of each table that rows from ``start`` on need, by the query's lookback lines.
+
+    Raises
+    ------
+    ConfigError
+        When a lookback is no interval.
+    """
+    since = {}
+    for table, interval in query.lookback.items():
+        try:
+            found = con.execute(f"SELECT {moment(start)} - INTERVAL {text(interval)}").fetchone()
+        except duckdb.Error as error:
+            raise ConfigError(
+                f"sql/{query.name}.sql: lookback of {table}: {interval!r} is no interval.",
+                hint="Write it as in: -- lookback: arrivals 30 days",
+            ) from error
+        since[table] = found[0] if found else start
+    return since
 
 
 def register_raw(
