@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from rich.progress import (
 )
 
 console = Console(stderr=True, highlight=False)
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 FORMAT = "PUNCTUAL_PROGRESS"  # "json": one JSON object a line and advance on standard error
 MARK = "punctual_progress"
@@ -35,7 +37,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(task: str, total: int | None = None) -> Iterator[Advance]:
-    """Show a bar for ``task`` while the block runs.
+    """Show a bar for ``task`` while the block runs; what shows a bar of its own inside of it shows none.
 
     Parameters
     ----------
@@ -44,6 +46,19 @@ def progress(task: str, total: int | None = None) -> Iterator[Advance]:
     total : int, optional
         Number of steps; without it the bar only shows that something is alive.
     """
+    if _inside.get():
+        yield lambda steps=1, *, note="": None
+        return
+    token = _inside.set(True)
+    try:
+        with _shown(task, total) as advance:
+            yield advance
+    finally:
+        _inside.reset(token)
+
+
+@contextmanager
+def _shown(task: str, total: int | None) -> Iterator[Advance]:
     if os.environ.get(FORMAT) == "json":
         yield _json_lines(task, total)
         return
