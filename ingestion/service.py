@@ -18,13 +18,14 @@ from core.files import read_json
 from core.jobs import Jobs, add_job_routes, started
 from core.notify import Notifier
 from core.repo import FeatureRepo
-from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
+from core.service import add_gauges, create_app, from_settings, harden, json_response, principal, problems, requires
 from core.settings import Settings
 from core.windows import list_windows
 from ingestion import versions
 from ingestion.documents import ACCEPTED, ImportRequest, MaterializeRequest, Nothing, RollbackRequest
 from ingestion.flow import KIND, STEPS, Flow
 from ingestion.flow_runs import FlowRuns
+from ingestion.metrics import freshness_gauges, window_gauges
 from ingestion.preview import MAX_ROWS, Layer, preview
 from ingestion.step_jobs import IMPORT, MATERIALIZE, PREPROCESS, VALIDATE, check_views, register_steps
 from ingestion.steps import Steps
@@ -118,6 +119,8 @@ def build_app(repo: FeatureRepo, settings: Settings, steps: Steps | None = None)
     _add_flow(app, service)
     add_job_routes(app, service.jobs, scope="data")
     add_auth_routes(app)
+    add_gauges(app, "windows", lambda: window_gauges(repo))
+    add_gauges(app, "freshness", lambda: freshness_gauges(repo))
     return harden(app)
 
 

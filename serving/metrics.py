@@ -114,11 +114,11 @@ def model_gauges(live: Live, clock: Clock) -> Iterator[Metric]:
 
     A model that was made without that note has no age.
     """
-    ages: dict[tuple[str, ...], float] = {}
+    ages: dict[str, float] = {}
     with suppress(ModelUnavailable):
         model = live.served.predictor.model
         if until := model.metadata.get("trained_until"):
-            ages[(model.version,)] = (clock.now() - datetime.fromisoformat(until)).total_seconds()
+            ages[model.version] = (clock.now() - datetime.fromisoformat(until)).total_seconds()
     yield gauge(
         "punctual_model_age_seconds", "Age of the newest data that the model was trained on.", ("version",), ages
     )

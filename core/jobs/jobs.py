@@ -259,6 +259,22 @@ class Jobs(Declared):
         return {"here": self.leads, "queued": len(waiting)}
 
     @property
+    def kinds(self) -> Sequence[str]:
+        """The kinds of jobs that there are here."""
+        return tuple(self._kinds)
+
+    def tally(self) -> Sequence[tuple[str, str, int, int, int | None]]:
+        """Return kind, DBOS' word for the status, number, first creation and last end (ms since 1970), for each.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            When the store does not answer.
+        """
+        with unavailable(self._store):
+            return self._store.tally()
+
+    @property
     def _client(self) -> DBOSClient:
         if self._client_ is None:
             raise DatabaseUnavailable(f"The jobs of the {self.service} service are not launched.")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Query, Response
 
 from core.jobs.jobs import MAX_LISTED
+from core.jobs.metrics import job_gauges
 from core.jobs.model import Status
-from core.service import json_response, problems, requires
+from core.service import add_gauges, json_response, problems, requires
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -44,7 +45,7 @@ def started(job: Job, prefix: str = "", **more: Any) -> Response:
 def add_job_routes(
     app: FastAPI, jobs: Jobs, *, scope: str, prefix: str = "", reading: tuple[str, ...] = ("read",)
 ) -> None:
-    """Add ``/jobs``, ``/jobs/{job_id}``, its log, cancel and retry.
+    """Add ``/jobs``, ``/jobs/{job_id}``, its log, cancel and retry; and tell Prometheus of the jobs.
 
     Parameters
     ----------
@@ -59,6 +60,7 @@ def add_job_routes(
     """
     look = requires(scope, *(s for s in reading if s != scope))
     base: dict[str, Any] = {"tags": ["jobs"]}
+    add_gauges(app, "jobs", lambda: job_gauges(jobs))
 
     @app.get(f"{prefix}/jobs", summary="Jobs, newest first", openapi_extra=look, responses=problems(None, 422), **base)
     def list_jobs(

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import psycopg
 from dbos import DBOS, DBOSClient, Serializer
 from dbos import error as dbos_error
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -137,6 +138,17 @@ class Store:
             lazy=True,
             retry_connection_errors=False,
         )
+
+    def tally(self) -> list[tuple[str, str, int, int, int | None]]:
+        """Count the jobs by kind and status, with the first creation and the last end of each, in ms since 1970.
+
+        DBOS itself lists jobs one by one; its table is part of its documented interface.
+        """
+        table = "workflow_status" if self.sqlite else f'"{self.schema}".workflow_status'
+        query = f"SELECT name, status, count(*), min(created_at), max(completed_at) FROM {table} GROUP BY name, status"
+        engine = create_engine(self.url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(query))]
 
     def lock(self, purpose: str) -> Lock:
         """Return a lock that one process at a time can hold, and that dies with it."""

@@ -14,14 +14,18 @@ from core.service.access import PUBLIC, principal, requires
 from core.service.app import create_app, from_settings
 from core.service.harden import harden
 from core.service.health import Check
+from core.service.metrics import add_gauges, add_told, gauge
 from core.service.problems import Problem, json_response, problem_response, problems
 
 __all__ = [
     "PUBLIC",
     "Check",
     "Problem",
+    "add_gauges",
+    "add_told",
     "create_app",
     "from_settings",
+    "gauge",
     "harden",
     "json_response",
     "principal",

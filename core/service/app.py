@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -19,7 +20,7 @@ from core.repo import FeatureRepo
 from core.service.access import GuardedRoute
 from core.service.health import Check, add_health
 from core.service.limits import Limiter
-from core.service.metrics import RequestMetrics, add_metrics
+from core.service.metrics import RequestMetrics, add_metrics, keep_told
 from core.service.problems import Problem, add_handlers
 from core.service.reference import add_reference
 from core.settings import Settings, get_settings
@@ -77,10 +78,12 @@ def create_app(
         state.limiter = Limiter(settings, metrics)
         state.guard.start()
         metrics.started()
+        telling = asyncio.create_task(keep_told(app))
         try:
             async with lifespan(app):
                 yield
         finally:
+            telling.cancel()
             state.guard.close()
             await state.limiter.close()
             store.close()
@@ -101,7 +104,7 @@ def create_app(
     app.state.max_body_bytes = settings.max_body_bytes
     add_handlers(app)
     add_health(app, name, checks)
-    add_metrics(app)
+    add_metrics(app, name)
     add_reference(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

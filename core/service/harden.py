@@ -121,6 +121,7 @@ class Harden:
                 message["headers"] = [*message["headers"], *headers]
             await send(message)
 
+        self._metrics.begun()
         try:
             await self._answer(scope, receive, send_marked, path, given.get(b"host", b""), address)
         except ClientDisconnect:
