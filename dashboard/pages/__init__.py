@@ -1,0 +1,65 @@
+"""The pages: one line each says what it is called, where it stands, and whom it is offered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dashboard.pages import audit, health, keys, predict, users
+
+if TYPE_CHECKING:
+    from dashboard.session import Session
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page.
+
+    Attributes
+    ----------
+    section, title, icon : str
+        Where it stands in the navigation, what it is called, and its Material symbol.
+    show : callable
+        Draws it.
+    everybody : bool
+        Whether users are offered it too. What somebody may do on a page, the services decide.
+    """
+
+    section: str
+    title: str
+    icon: str
+    show: Callable[[], None]
+    everybody: bool = False
+
+    @property
+    def path(self) -> str:
+        """Its path in the address."""
+        return self.title.lower().replace(" ", "-")
+
+
+PAGES = (
+    Page("Use", "Predict", "online_prediction", predict.show, everybody=True),
+    Page("Admin", "Users", "group", users.show),
+    Page("Admin", "API keys", "key", keys.show),
+    Page("Admin", "Audit log", "history", audit.show),
+    Page("Admin", "Health", "monitor_heart", health.show),
+)
+
+
+def pages_of(session: Session) -> dict[str, list[st.Page]]:
+    """Return the pages that somebody is offered, by section; the first is where they begin."""
+    offered = [page for page in PAGES if page.everybody or session.is_admin]
+    sections: dict[str, list[st.Page]] = {}
+    for page in offered:
+        made = st.Page(
+            page.show,
+            title=page.title,
+            icon=f":material/{page.icon}:",
+            url_path=page.path,
+            default=page is offered[0],
+        )
+        sections.setdefault(page.section, []).append(made)
+    return sections

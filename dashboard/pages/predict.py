@@ -1,0 +1,186 @@
+"""Predict: find an entity by its id, see what is known of it, ask, ask what if, and look back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from core.clock import SystemClock
+from core.errors import Conflict, PunctualError
+from dashboard.parts import explain, features, marks, words
+from dashboard.parts.contract import Contract, changes, read_contract
+from dashboard.parts.current import Current, me
+from dashboard.parts.status import there as answers
+from dashboard.parts.status import told
+from dashboard.parts.tables import table
+from dashboard.parts.widgets import ask_all
+
+_SHOWN = "predict-shown"
+_COLUMNS = ("at", "entity", "asked", "class", "probability", "model_version", "prediction_id")
+
+
+def show() -> None:
+    """Draw the page."""
+    who = me()
+    if not answers("prediction"):
+        st.title("Predict")
+        _history(who)
+        return
+    with told():
+        with st.spinner("Reading what can be asked ..."):
+            contract = _contract(who.call)
+            classes, threshold = _champion(who)
+        st.title(contract.title)
+        typed = _choose(who, contract)
+        if typed:
+            _entity(who, contract, typed, classes, threshold)
+    _history(who)
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def _contract(_call: Any) -> Contract:
+    return read_contract(_call.get("prediction", "/openapi.json"))
+
+
+def _champion(who: Current) -> tuple[tuple[str, str], float | None]:
+    """Return the class names and the threshold of what is served."""
+    found = who.call.get("prediction", "/models/available")
+    for model in found["models"]:
+        if model["version"] == found["serving"]:
+            return (model["classes"][0], model["classes"][1]), float(model["threshold"])
+    st.info("No model is served yet. The first training that passes its gate brings one.")
+    return ("no", "yes"), None
+
+
+def _choose(who: Current, contract: Contract) -> str | None:
+    """Ask for an id: those of the newest rows are offered, any other can be typed."""
+    rows = features.rows(who, contract.home) if contract.home else []
+    ids = list(dict.fromkeys(str(row[contract.key.name]) for row in rows if contract.key.name in row))
+    picked = st.selectbox(
+        contract.key.name.replace("_", " "),
+        ids,
+        index=None,
+        accept_new_options=True,
+        key="predict-entity",
+        placeholder="Choose one, or type any id" if ids else "Type an id",
+        help="The list holds some ids that are known; the search takes any.",
+        width=480,
+    )
+    return str(picked) if picked else None
+
+
+def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, str], threshold: float | None) -> None:
+    key = contract.key.read(typed)
+    with st.spinner(f"Looking up {typed} ..."):
+        known = features.look_up(who, key)
+    missing = [name for name in known["must_be_sent"] if name != contract.key.name]
+    left, right = st.columns(2, gap="large")
+    with right:
+        if missing:
+            st.info(f"To predict, fill in {', '.join(missing)} below: the store does not know it.")
+        elif st.button("Predict", type="primary", icon=":material/online_prediction:"):
+            _ask(who, contract, {contract.key.name: key}, {})
+        shown = st.session_state.get(_SHOWN)
+        if shown and shown["entity"] == str(key):
+            _result(shown, classes, threshold)
+        elif not missing:
+            st.caption("Nothing was predicted for it here yet.")
+        if contract.inputs:
+            _what_if(who, contract, key, known)
+    with left:
+        features.cards(who, known)
+
+
+def _what_if(who: Current, contract: Contract, key: Any, known: Mapping[str, Any]) -> None:
+    with st.expander("What if …", icon=":material/tune:", expanded=bool(known["must_be_sent"])):
+        with st.form(f"what-if-{key}", border=False):
+            st.caption("Change what you like; everything else stays as the store knows it.")
+            seen = features.seen_texts(who, contract)
+            given = ask_all(contract.inputs, known["keys"], seen, key=f"what-if-{key}")
+            sent = st.form_submit_button("Ask what if", icon=":material/question_mark:")
+        if sent:
+            changed = changes(known["keys"], given)
+            if changed:
+                _ask(who, contract, {contract.key.name: key, **changed}, changed)
+            else:
+                st.info("Nothing was changed, so there is nothing to ask.")
+
+
+def _ask(who: Current, contract: Contract, entity: dict[str, Any], changed: dict[str, Any]) -> None:
+    """Predict, explain, remember; and show it from the top of the page."""
+    with st.spinner("Predicting ..."):
+        answer = who.call.send("prediction", "POST", "/predict", {"entities": [entity]})["predictions"][0]
+        why: dict[str, Any] | None = None
+        try:
+            why = who.call.get("prediction", f"/explain/{answer['prediction_id']}")["explanation"]
+            note = ""
+        except Conflict as error:
+            note = str(error)
+        except PunctualError as error:
+            note = f"It could not be explained just now: {error}"
+    before = st.session_state.get(_SHOWN)
+    key = str(entity[contract.key.name])
+    row = {
+        "at": SystemClock().now().isoformat(timespec="seconds"),
+        "entity": key,
+        "asked": "what if " + ", ".join(f"{k} = {words.value(v)}" for k, v in changed.items())
+        if changed
+        else "as it is",
+        **{name: answer[name] for name in ("class", "probability", "model_version", "prediction_id", "stale")},
+    }
+    plain = before and before["entity"] == key and (before if before["plain"] else before["base"])
+    who.session.history.appendleft(row)
+    st.session_state[_SHOWN] = {
+        **row,
+        "why": why,
+        "note": note,
+        "plain": not changed,
+        "base": plain if changed and plain else None,
+    }
+    st.rerun()
+
+
+def _result(shown: Mapping[str, Any], classes: tuple[str, str], threshold: float | None) -> None:
+    base = shown["base"]
+    probability = shown["probability"]
+    with st.container(border=True):
+        if not shown["plain"]:
+            st.caption(f"Asked {shown['asked']}")
+        difference = f"{(probability - base['probability']) * 100:+.1f} points" if base else None
+        with st.container(horizontal=True):
+            st.metric("Prediction", shown["class"], width="content")
+            st.metric(f"Probability of {classes[1]}", words.share(probability), difference, "off", width="content")
+        limit = f", called {classes[1]} from {threshold:.0%} on" if threshold is not None else ""
+        st.html(marks.odds(probability, threshold, f"Probability {words.share(probability)}{limit}"))
+        st.caption(f"Model {shown['model_version']}{limit}.")
+        if shown["stale"]:
+            st.warning(f"Older than promised: {', '.join(shown['stale'])}.", icon=":material/history:")
+        if shown["why"]:
+            st.markdown("**What drove it**")
+            explain.bars(shown["why"], classes)
+        elif shown["note"]:
+            st.info(shown["note"])
+        st.caption(f"Prediction `{shown['prediction_id']}`")
+
+
+def _history(who: Current) -> None:
+    st.subheader("What you asked")
+    rows = list(who.session.history)
+    if not rows:
+        st.caption("Nothing yet. What you ask stays here until you log out.")
+        return
+    kinds = st.pills("Which", ["as it is", "what if"], selection_mode="multi", label_visibility="collapsed", width=320)
+    chosen = [row for row in rows if not kinds or any(row["asked"].startswith(kind) for kind in kinds)]
+    table(
+        chosen,
+        _COLUMNS,
+        name="predictions",
+        key="history",
+        height=min(38 + 35 * max(len(chosen), 1), 320),
+        column_config={
+            "at": st.column_config.DatetimeColumn("at (UTC)", format="YYYY-MM-DD HH:mm:ss"),
+            "probability": st.column_config.ProgressColumn(min_value=0, max_value=1, format="percent"),
+        },
+    )

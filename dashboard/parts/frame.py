@@ -1,0 +1,43 @@
+"""What is around every page: who is logged in, the way out, and what is left when a session is over."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dashboard.front import LOGIN, LOGOUT, PASSWORD, TO_LOGIN
+
+if TYPE_CHECKING:
+    from dashboard.session import Session
+
+_STYLE = """<style>
+.block-container { padding-top: 3.25rem; }
+form.out { margin: 0; display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; }
+form.out button, form.out a { font: inherit; color: inherit; background: transparent; text-decoration: none;
+  border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: .5rem; padding: .3rem .75rem;
+  cursor: pointer; }
+form.out button:hover, form.out a:hover { border-color: currentColor; }
+form.out button:focus-visible, form.out a:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+</style>"""
+
+
+def sidebar(session: Session) -> None:
+    """Show who is logged in, with the way to another password and out."""
+    st.html(_STYLE)
+    with st.sidebar:
+        st.caption(f"Logged in as **{session.user}** ({session.role})")
+        # A form of plain HTML: only an answer of the server can take the cookie away.
+        st.html(
+            f'<form class="out" method="post" action="{LOGOUT}"><input type="hidden" name="form" '
+            f'value="{escape(session.form_token)}"><button type="submit">Log out</button>'
+            f'<a href="{PASSWORD}" target="_self">Change password</a></form>'
+        )
+
+
+def over() -> None:
+    """Say that the session is over, and go on to the log-in."""
+    st.info("Your session is over. You are being taken to the log-in.", icon=":material/lock:")
+    st.html(f'<a href="{LOGIN}" target="_self">Log in</a>')
+    st.html(f"<script>{TO_LOGIN}</script>", unsafe_allow_javascript=True)

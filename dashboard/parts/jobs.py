@@ -1,0 +1,109 @@
+"""A durable job while it goes on: its steps, its progress, its lines, and the way to stop it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.client import Name
+from dashboard.parts import words
+from dashboard.parts.current import Current
+from dashboard.parts.status import told
+
+_EVERY = "1s"
+_LINES = 400
+_STEP = {
+    "waiting": ":material/radio_button_unchecked:",
+    "running": ":material/pending:",
+    "done": ":material/check_circle:",
+    "failed": ":material/error:",
+    "cancelled": ":material/block:",
+}
+_STATUS = {"queued": "gray", "running": "blue", "done": "green", "failed": "red", "cancelled": "orange"}
+
+
+def prefix(name: Name) -> str:
+    """Return what stands before ``/jobs`` in a service's paths."""
+    return "/training" if name == "training" else ""
+
+
+def over(job: dict[str, Any]) -> bool:
+    """Say whether nothing more happens to a job by itself."""
+    return job["status"] in ("done", "failed", "cancelled")
+
+
+def watch(who: Current, name: Name, job_id: str) -> None:
+    """Show a job, again and again until it is over; then the page is drawn anew.
+
+    Parameters
+    ----------
+    who : Current
+        Who looks.
+    name : str
+        The service whose job it is.
+    job_id : str
+        The job.
+    """
+    with told():
+        job = who.call.get(name, f"{prefix(name)}/jobs/{job_id}")
+        if over(job):
+            _draw(who, name, job)
+        else:
+            _live(who, name, job_id)
+
+
+@st.fragment(run_every=_EVERY)
+def _live(who: Current, name: Name, job_id: str) -> None:
+    with told():
+        job = who.call.get(name, f"{prefix(name)}/jobs/{job_id}")
+        if over(job):
+            st.rerun()
+        _draw(who, name, job)
+
+
+def _draw(who: Current, name: Name, job: dict[str, Any]) -> None:
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{job['kind']}**", width="content")
+            st.badge(job["status"], color=_colour(job["status"]))
+            st.caption(f"by {job['actor'] or 'nobody'}, {words.moment(job['created_at'])} UTC", width="content")
+        st.progress(min(max(float(job["progress"]), 0.0), 1.0), job["note"] or job["step"] or job["status"])
+        steps = "  ".join(f"{_STEP.get(step['status'], '')} {step['name']}" for step in job["steps"])
+        if steps:
+            st.markdown(steps)
+        if job["error"]:
+            st.error(job["error"])
+        with st.expander("Log", expanded=not over(job), icon=":material/article:"):
+            _log(who, name, job["id"])
+        _buttons(who, name, job)
+
+
+def _log(who: Current, name: Name, job_id: str) -> None:
+    """Show a job's newest lines; those that were read are kept, so that only new ones are asked for."""
+    kept = st.session_state.setdefault(f"log-{job_id}", {"lines": [], "next": 0})
+    found = who.call.get(name, f"{prefix(name)}/jobs/{job_id}/log", since=kept["next"])
+    kept["next"] = found["next"]
+    kept["lines"] = [*kept["lines"], *found["lines"]][-_LINES:]
+    if kept["lines"]:
+        st.code("\n".join(kept["lines"]), language=None, height=240, wrap_lines=True)
+    else:
+        st.caption("It has said nothing yet.")
+
+
+def _buttons(who: Current, name: Name, job: dict[str, Any]) -> None:
+    path = f"{prefix(name)}/jobs/{job['id']}"
+    if not over(job) and st.button("Cancel", icon=":material/cancel:", key=f"cancel-{job['id']}"):
+        with told():
+            who.call.send(name, "POST", f"{path}/cancel")
+            st.rerun()
+    if job["status"] in ("failed", "cancelled") and st.button(
+        "Try again", icon=":material/replay:", key=f"retry-{job['id']}"
+    ):
+        with told():
+            who.call.send(name, "POST", f"{path}/retry")
+            st.rerun()
+
+
+def _colour(status: str) -> Any:
+    return _STATUS.get(status, "gray")
