@@ -1,31 +1,16 @@
-"""A comparison as one page of HTML: no scripts, no addresses, everything that comes from data escaped."""
+"""A comparison as one page of HTML."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
 from matplotlib.figure import Figure
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #dde3ea; overflow-wrap: anywhere; }
-td.n, th.n { text-align: right; white-space: nowrap; }
-.warning { background: #fff4d6; border-left: 4px solid #d99b00; padding: .5rem .8rem; }
-.better { color: #0b6b3a; } .worse { color: #a3262a; } .muted { color: #65707d; }
-figure { margin: 1rem 0; } img { max-width: 100%; }
-"""
+from core.pages import COLOURS, document, image, table
+
 _SHOWN = ("auc", "average_precision", "brier", "log_loss", "f1", "precision", "recall")
 _Side = dict[str, Any]
-_COLOURS = ("#1f6fb2", "#d1711c")
 
 
 def page(found: dict[str, Any]) -> str:
@@ -42,21 +27,20 @@ def page(found: dict[str, Any]) -> str:
         f'<p class="muted">Gain: how much better {escape(a["version"])} is than {escape(b["version"])}, with the 95 % '
         "interval of a paired bootstrap over rows.</p>",
         "<h2>Calibration</h2>",
-        _image(_calibration, a, b, "predicted and observed shares"),
+        image(lambda: _calibration(a, b), "predicted and observed shares"),
         "<h2>What the models look at</h2>",
-        _image(_importance, a, b, "fall of AUC when an input is shuffled"),
+        image(lambda: _importance(a, b), "fall of AUC when an input is shuffled"),
         "<h2>Slices</h2>",
-        _table(
+        table(
             ["slice", "value", "rows", "AUC a", "AUC b", "Brier a", "Brier b"],
             ([s["slice"], s["value"], int(s["rows"]), *s["auc"], *s["brier"]] for s in found["slices"]),
         ),
         "<h2>Where they come from</h2>",
-        _table(["", "a", "b"], [[key, a["lineage"][key], b["lineage"][key]] for key in a["lineage"]]),
+        table(["", "a", "b"], [[key, a["lineage"][key], b["lineage"][key]] for key in a["lineage"]]),
         "<h2>What differs</h2>",
-        _table(["", "a", "b"], [[d["what"], d["a"], d["b"]] for d in found["differences"]]),
+        table(["", "a", "b"], [[d["what"], d["a"], d["b"]] for d in found["differences"]]),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    return document(title, parts)
 
 
 def _metrics(a: _Side, b: _Side, gains: dict[str, Any]) -> str:
@@ -75,26 +59,11 @@ def _metrics(a: _Side, b: _Side, gains: dict[str, Any]) -> str:
     return f'<table><tr><th></th>{names}<th class="n">gain</th></tr>{"".join(rows)}</table>'
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    if not body:
-        return '<p class="muted">None.</p>'
-    return "<table><tr>" + "".join(f"<th>{escape(name)}</th>" for name in head) + f"</tr>{body}</table>"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f'<td class="n">{value:.4f}</td>'
-    if isinstance(value, int):
-        return f'<td class="n">{value:,}</td>'
-    return f"<td>{escape('' if value is None else str(value))}</td>"
-
-
 def _calibration(a: _Side, b: _Side) -> Figure:
     figure = Figure(figsize=(5.5, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
-    for side, colour in zip((a, b), _COLOURS, strict=True):
+    for side, colour in zip((a, b), COLOURS, strict=True):
         points = side["calibration"]
         x, y = ([p[key] for p in points] for key in ("predicted", "observed"))
         axes.plot(x, y, marker="o", color=colour, label=f"version {side['version']}")
@@ -111,7 +80,7 @@ def _importance(a: _Side, b: _Side) -> Figure:
     ranked = sorted(most.items(), key=lambda item: -max(item[1]))[:25][::-1]
     figure = Figure(figsize=(8, 1.2 + 0.3 * max(1, len(ranked))), layout="constrained")
     axes = figure.subplots()
-    for place, (side, colour) in enumerate(zip((a, b), _COLOURS, strict=True)):
+    for place, (side, colour) in enumerate(zip((a, b), COLOURS, strict=True)):
         heights = [i + 0.2 - 0.4 * place for i in range(len(ranked))]
         values = [pair[place] for _, pair in ranked]
         axes.barh(heights, values, height=0.4, color=colour, label=f"version {side['version']}")
@@ -119,13 +88,3 @@ def _importance(a: _Side, b: _Side) -> Figure:
     axes.set(xlabel="fall of AUC")
     axes.legend()
     return figure
-
-
-def _image(draw: Callable[[_Side, _Side], Figure], a: _Side, b: _Side, what: str) -> str:
-    """Return a figure as an SVG inside of an image: whatever it holds, nothing of it runs."""
-    held = io.BytesIO()
-    # Names may hold dollar signs: no formula is meant by them.
-    with mpl.rc_context({"text.parse_math": False, "svg.hashsalt": "punctual", "svg.fonttype": "path"}):
-        draw(a, b).savefig(held, format="svg", metadata={"Date": None, "Creator": None})
-    data = base64.b64encode(held.getvalue()).decode()
-    return f'<figure><img alt="{escape(what)}" src="data:image/svg+xml;base64,{data}"></figure>'
