@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+from monitoring.parts import parts, relation
+from stores.sql import connect, moment, quote, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +16,23 @@ if TYPE_CHECKING:
 
     from core.model import Feature
     from core.repo import FeatureRepo
+    from monitoring.parts import Part
+
+_TIME = pa.timestamp("us", tz="UTC")
+_SCHEMA = pa.schema(
+    [
+        ("prediction_id", pa.string()),
+        ("predicted_at", _TIME),
+        ("served_at", _TIME),
+        ("model_version", pa.string()),
+        ("probability", pa.float64()),
+        ("class", pa.string()),
+        ("stale", pa.list_(pa.string())),
+        ("entity", pa.string()),
+    ]
+)
+# What a prediction's chance of being in a sample hangs on: its id alone, the same in every version of DuckDB.
+_LUCK = "md5_number_lower(prediction_id)"
 
 
 def logged(
@@ -23,7 +44,7 @@ def logged(
     features: Sequence[Feature] | None = None,
     rows: int | None = None,
 ) -> pa.Table:
-    """Return the predictions made in ``[since, until)``, in the order of their ids.
+    """Return the predictions made in ``[since, until)``, in the order of the log.
 
     Parameters
     ----------
@@ -37,6 +58,7 @@ def logged(
         Inputs to give as columns of their own: float64 for numeric ones, string for categories; null where missing.
     rows : int, optional
         At most so many, chosen by a hash of the prediction id: the same ones each time, whenever they were made.
+        Memory is that of these rows, however long the log is.
 
     Returns
     -------
@@ -44,9 +66,44 @@ def logged(
         ``prediction_id``, ``predicted_at``, ``served_at``, ``model_version``, ``probability``, ``class``, ``stale``
         (list of views), ``entity`` (JSON), and one column a feature.
     """
-    raise NotImplementedError
+    wanted = list(features or [])
+    kinds = {f.name: pa.float64() if f.kind == "numeric" else pa.string() for f in wanted}
+    schema = pa.schema([*_SCHEMA, *kinds.items()])
+    chosen = _chosen(repo, since, until, version)
+    if not chosen:
+        return schema.empty_table()
+    source = f"{relation(repo.layout, chosen)} WHERE {within(since, until, version)}"
+    with connect() as con:
+        if rows is not None:
+            worst = con.sql(f"SELECT {_LUCK} AS luck FROM {source} ORDER BY luck LIMIT 1 OFFSET {int(rows)}").fetchall()
+            source += f" AND {_LUCK} < {worst[0][0]}" if worst else ""
+        columns = ", ".join(map(quote, _SCHEMA.names))
+        if wanted:
+            shape = {name: "DOUBLE" if kind == pa.float64() else "VARCHAR" for name, kind in kinds.items()}
+            columns += f", unnest(json_transform(features, {text(json.dumps(shape))}))"
+        table = con.sql(f"SELECT {columns} FROM {source}").to_arrow_table()
+    return table.cast(schema)
 
 
 def count_logged(repo: FeatureRepo, since: datetime, until: datetime, *, version: str | None = None) -> int:
     """Return how many predictions were made in ``[since, until)`` on the problem's clock."""
-    raise NotImplementedError
+    chosen = _chosen(repo, since, until, version)
+    whole = [p for p in chosen if p.first >= since and p.last < until and (version is None or p.version == version)]
+    count = sum(part.rows for part in whole)
+    if cut := [part for part in chosen if part not in whole]:
+        with connect() as con:
+            where = within(since, until, version)
+            [(more,)] = con.sql(f"SELECT count(*) FROM {relation(repo.layout, cut)} WHERE {where}").fetchall()
+            count += int(more)
+    return count
+
+
+def within(since: datetime, until: datetime, version: str | None = None) -> str:
+    """Return the SQL condition of a window, and of a model version."""
+    window = f"predicted_at >= {moment(since)} AND predicted_at < {moment(until)}"
+    return window if version is None else f"{window} AND model_version = {text(version)}"
+
+
+def _chosen(repo: FeatureRepo, since: datetime, until: datetime, version: str | None) -> list[Part]:
+    there = parts(repo.layout, since, until)
+    return [part for part in there if version is None or part.version in (None, version)]

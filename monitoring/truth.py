@@ -1,16 +1,41 @@
-"""Joins labels to logged predictions, once they are known: what was said, and what came to pass."""
+"""Joins labels to logged predictions, once they are known: what was said, and what came to pass.
+
+Truth is kept a file a day of ``predicted_at``: ``data/monitoring/truth/<YYYY-MM-DD>.parquet``. A day's file depends on
+that day's predictions and on the labels alone, so days may be written in any order, and a kill between two does no
+harm. Which of several predictions for the same row counts depends on other days too: that is worked out when it is
+read, and never stored.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.files import digest_of, locked
+from core.windows import as_utc
+from monitoring.labels import load_labels
+from monitoring.logged import within
+from monitoring.matching import match
+from monitoring.parts import parts, relation
+from monitoring.truth_store import TruthStore
+from stores.sql import connect
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from core.layout import Layout
     from core.repo import FeatureRepo
+    from monitoring.parts import Part
+
+_TOGETHER = 200_000  # predictions that are joined at once, in whole days
+_READ = ("prediction_id", "predicted_at", "model_version", "probability", "class", "label", "label_timestamp")
+_MICROSECOND = timedelta(microseconds=1)
+Days = dict[date, list["Part"]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +57,7 @@ class TruthSummary:
     after : int
         Those made after the label was known: they say nothing about the model.
     missing_slices : list of str
-        Columns of ``slices`` in problem.yaml that neither the spine nor the log has.
+        Columns of ``slices`` in problem.yaml that neither the spine nor the log has: left out.
     """
 
     days: int
@@ -49,8 +74,30 @@ def update_truth(repo: FeatureRepo, since: datetime | None = None, until: dateti
 
     Days whose predictions and labels are as before are left alone. Killed anywhere and run again, or run twice, it
     leads to the same files.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As :func:`monitoring.labels.load_labels` does.
     """
-    raise NotImplementedError
+    days = _days(parts(repo.layout, since, until), since, until)
+    if not days:
+        return TruthSummary(0)
+    with locked(_folder(repo.layout) / "update.lock"), connect() as con:
+        labels = load_labels(con, repo)
+        versions = {day: digest_of(labels.version, *(part.name for part in there)) for day, there in days.items()}
+        store, written = TruthStore(_folder(repo.layout)), []
+        for together in _batches([day for day in days if store.version(day) != versions[day]], days):
+            there = sorted({part for day in together for part in days[day]})
+            window = within(_midnight(together[0]), _midnight(together[-1] + timedelta(days=1)))
+            truth, after = match(con, labels, f"{relation(repo.layout, there)} WHERE {window}")
+            for day in together:
+                if store.keep(day, versions[day], _of_day(truth, day), _of_day(after, day).num_rows):
+                    written.append(day.isoformat())
+            store.save()
+        counts = [store.counts(day) for day in days]
+    total = {name: sum(count[name] for count in counts) for name in counts[0]}
+    return TruthSummary(len(days), written, **total, missing_slices=labels.missing_slices)
 
 
 def read_truth(repo: FeatureRepo, since: datetime, until: datetime, *, version: str | None = None) -> pa.Table:
@@ -64,4 +111,48 @@ def read_truth(repo: FeatureRepo, since: datetime, until: datetime, *, version: 
         that counts. Of all predictions that one model version made for one row of the spine exactly one counts; sum
         over the rows with ``first`` and nothing is counted twice, whatever the windows.
     """
-    raise NotImplementedError
+    rows = TruthStore(_folder(repo.layout)).read(since, until, repo.problem.slices, version)
+    rows = rows.filter(pc.is_valid(rows.column("label")))
+    there = [name for name in repo.problem.slices if rows.column(name).null_count < rows.num_rows]
+    return rows.select([*_READ, *there, "first"])
+
+
+def _folder(layout: Layout) -> Path:
+    return layout.monitoring / "truth"
+
+
+def _days(there: Sequence[Part], since: datetime | None, until: datetime | None) -> Days:
+    """Return the days of some parts in order, those that a window touches, and the parts that may hold each."""
+    first = as_utc(since).date() if since else date.min
+    last = as_utc(until - _MICROSECOND).date() if until else date.max
+    days: Days = {}
+    for part in there:
+        for n in range((part.last.date() - part.first.date()).days + 1):
+            day = part.first.date() + timedelta(days=n)
+            if first <= day <= last:
+                days.setdefault(day, []).append(part)
+    return dict(sorted(days.items()))
+
+
+def _batches(stale: Sequence[date], days: Mapping[date, Sequence[Part]]) -> Iterator[list[date]]:
+    together: list[date] = []
+    rows = 0
+    for day in stale:
+        more = sum(part.rows for part in days[day])
+        if together and rows + more > _TOGETHER:
+            yield together
+            together, rows = [], 0
+        together.append(day)
+        rows += more
+    if together:
+        yield together
+
+
+def _of_day(rows: pa.Table, day: date) -> pa.Table:
+    at = rows.column("predicted_at")
+    start, end = (pa.scalar(_midnight(d), at.type) for d in (day, day + timedelta(days=1)))
+    return rows.filter(pc.and_(pc.greater_equal(at, start), pc.less(at, end)))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

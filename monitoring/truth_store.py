@@ -1,0 +1,128 @@
+"""Keeps truth on disk, a file a day, with a ledger that says what each file was made from."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from core.files import atomic_path, digest_of, read_json, sha256, write_json
+from core.windows import as_utc
+from monitoring.logged import within
+from monitoring.matching import COUNTS_FIRST, truth_schema
+from stores.sql import connect, moment, quote, text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TruthStore:
+    """The truth of one feature repo: ``<YYYY-MM-DD>.parquet`` by ``predicted_at``, and ``days.json``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._path = folder, folder / "days.json"
+        self._days: dict[str, dict[str, Any]] = read_json(self._path) if self._path.is_file() else {}
+
+    def version(self, day: date) -> str | None:
+        """Return what a day's truth was made from; None where there is none."""
+        return self._days.get(day.isoformat(), {}).get("version")
+
+    def counts(self, day: date) -> dict[str, int]:
+        """Return how many predictions of a day there are, and are ``labelled``, ``waiting``, or came ``after``."""
+        entry = self._days[day.isoformat()]
+        return {name: int(entry[name]) for name in ("predictions", "labelled", "waiting", "after")}
+
+    def keep(self, day: date, version: str, rows: pa.Table, after: int) -> bool:
+        """Keep a day's truth, of :func:`monitoring.matching.truth_schema`.
+
+        Returns
+        -------
+        bool
+            Whether it is another than before.
+        """
+        path = self._file(day.isoformat())
+        changed = not path.is_file() or not pq.read_table(path).equals(rows)
+        if changed:
+            with atomic_path(path) as temporary:
+                pq.write_table(rows, temporary, compression="zstd")
+        labelled = rows.num_rows - rows.column("label").null_count
+        moments = pc.min_max(rows.column("moment")).as_py()
+        self._days[day.isoformat()] = {
+            "version": version,
+            "sha256": sha256(path),
+            "predictions": rows.num_rows + after,
+            "labelled": labelled,
+            "waiting": rows.num_rows - labelled,
+            "after": after,
+            "first_moment": moments["min"] and moments["min"].isoformat(),
+            "last_moment": moments["max"] and moments["max"].isoformat(),
+        }
+        return changed
+
+    def save(self) -> None:
+        """Write the ledger: what is in the files comes before what is said of them."""
+        write_json(self._path, self._days)
+
+    def read(self, since: datetime, until: datetime, slices: list[str], version: str | None = None) -> pa.Table:
+        """Return what is kept of the predictions made in ``[since, until)``, with ``first`` worked out.
+
+        ``label`` is null for those that wait.
+        """
+        own, related = self._files(since, until)
+        schema = pa.schema([*truth_schema(slices), ("first", pa.bool_())])
+        if not own:
+            return schema.empty_table()
+        window, same_model = within(since, until), "true" if version is None else f"model_version = {text(version)}"
+        with connect() as con:
+            con.execute(f"CREATE VIEW own AS SELECT * FROM {self._relation(own)} WHERE {window} AND {same_model}")
+            there = {row[0] for row in con.execute("DESCRIBE own").fetchall()}
+            [(earliest, latest)] = con.sql(
+                "SELECT min(moment), max(moment) FROM own WHERE label IS NOT NULL"
+            ).fetchall()
+            about = f"moment BETWEEN {moment(earliest)} AND {moment(latest)}" if earliest else "false"
+            con.execute(
+                "CREATE TEMP TABLE counting AS SELECT prediction_id, predicted_at "
+                f"FROM {self._relation(related)} WHERE label IS NOT NULL AND {same_model} AND {about} "
+                f"QUALIFY row_number() OVER (PARTITION BY key, moment, model_version ORDER BY {COUNTS_FIRST}) = 1"
+            )
+            columns = ", ".join(quote(n) if n in there else f"NULL AS {quote(n)}" for n in schema.names[:-1])
+            rows = con.sql(
+                f"SELECT {columns}, prediction_id IN (SELECT prediction_id FROM counting WHERE {window}) AS first "
+                "FROM own ORDER BY prediction_id"
+            ).to_arrow_table()
+        return rows.cast(schema)
+
+    def fingerprint(self, since: datetime, until: datetime) -> str:
+        """Return what changes when anything that :meth:`read` gives for a window may have changed."""
+        _, related = self._files(since, until)
+        return digest_of(*(f"{day} {self._days[day]['sha256']}" for day in related))
+
+    def _files(self, since: datetime, until: datetime) -> tuple[list[str], list[str]]:
+        """Return the days of a window, and all days with predictions for the same rows of the spine."""
+        first, last = as_utc(since).date().isoformat(), as_utc(until).date().isoformat()
+        own = sorted(day for day in self._days if first <= day <= last and self._file(day).is_file())
+        spans = [(e["first_moment"], e["last_moment"]) for day in own if (e := self._days[day])["first_moment"]]
+        if not spans:
+            return own, own
+        earliest, latest = min(span[0] for span in spans), max(span[1] for span in spans)
+        related = sorted(
+            day
+            for day, e in self._days.items()
+            if day in own or (e["first_moment"] and e["first_moment"] <= latest and e["last_moment"] >= earliest)
+        )
+        return own, [day for day in related if self._file(day).is_file()]
+
+    def _relation(self, days: list[str]) -> str:
+        return f"read_parquet([{', '.join(text(self._file(day)) for day in days)}], union_by_name = true)"
+
+    def _file(self, day: str) -> Path:
+        return self._folder / f"{day}.parquet"
