@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import accounts, checks, dashboard, data, flow, model, status, up
+from cli import accounts, checks, dashboard, data, flow, model, monitoring, status, up
 from core.errors import CheckFailed, PunctualError
 from core.logs import setup_logs
 from core.progress import console
@@ -52,6 +52,7 @@ checks_app.command("skew")(checks.skew)
 app.command("audit")(accounts.audit)
 app.add_typer(checks_app, name="check")
 app.add_typer(flow.flow_app, name="flow")
+app.add_typer(monitoring.monitor_app, name="monitor")
 app.add_typer(accounts.keys_app, name="keys")
 app.add_typer(accounts.users_app, name="users")
 

@@ -30,6 +30,7 @@ def doctor() -> None:
         "online store": _online,
         "champion": _champion,
         "accounts": _accounts,
+        "monitoring": _monitoring,
         **{f"{name} service": partial(_service, name) for name in PORTS},
     }
     table = Table("what", "state", "", show_header=False, box=None)
@@ -127,6 +128,20 @@ def _accounts(repo: FeatureRepo) -> Finding:
     if not accounts.users.count():
         return "note", "nobody can log in yet. The first `punctual up` or `punctual serve` makes an administrator"
     return "ok", f"{accounts.users.count()} users, {len(keys)} keys"
+
+
+def _monitoring(repo: FeatureRepo) -> Finding:
+    from core.database import database
+    from monitoring.alarms import Alarms
+    from monitoring.watch import turns
+
+    alarms = Alarms(database(repo, context.settings()), repo.problem.name).list("open")
+    last = turns(repo.layout, 1)
+    words = f"last turn up to {last[0]['until'][:16]}" if last else "no turn was taken yet. Run: punctual monitor run"
+    if alarms:
+        named = ", ".join(f"{alarm['kind']} of {alarm['subject']}" for alarm in alarms[:5])
+        return "note", f"{len(alarms)} alarms are open: {named}; {words}"
+    return ("ok", f"no alarm is open; {words}") if last else ("note", words)
 
 
 def _service(name: Name, _: FeatureRepo) -> Finding:

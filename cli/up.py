@@ -17,7 +17,17 @@ from core.repo import FeatureRepo
 from core.settings import Settings
 from core.stages import stage_environment
 
-_SHOWN: dict[Name, str] = {"prediction": "Predictions", "data": "Data", "training": "Training"}
+_SHOWN: dict[Name, str] = {
+    "prediction": "Predictions",
+    "data": "Data",
+    "training": "Training",
+    "monitoring": "Monitoring",
+}
+_SERVED = {
+    "data": "ingestion.service:create",
+    "training": "training.service:create",
+    "monitoring": "monitoring.service:create",
+}
 
 
 def up(
@@ -25,10 +35,11 @@ def up(
         bool, typer.Option("--check", help="Bring everything up, ask for one prediction, and stop again.")
     ] = False,
 ) -> None:
-    """Do what is left to do, from fetching to a promoted model, and run the three services until Ctrl-C.
+    """Do what is left to do, from fetching to a promoted model, and run the four services until Ctrl-C.
 
     A second `up` finds the work done and starts in seconds. Ports: `PUNCTUAL_PORT` (predictions), `PUNCTUAL_DATA_PORT`,
-    `PUNCTUAL_TRAINING_PORT` and `PUNCTUAL_REDIS` (online store; the embedded server starts there if nothing listens).
+    `PUNCTUAL_TRAINING_PORT`, `PUNCTUAL_MONITORING_PORT` and `PUNCTUAL_REDIS` (online store; the embedded server starts
+    there if nothing listens).
     The first start makes the user `admin` and shows its password, this once.
     """
     settings, repo = context.settings(), context.repo()
@@ -60,8 +71,7 @@ def serve(
         return
     from core.server import run as serve_app
 
-    target = {"data": "ingestion.service:create", "training": "training.service:create"}[service]
-    serve_app(target, repo, settings, name=service, setting=PORTS[service])
+    serve_app(_SERVED[service], repo, settings, name=service, setting=PORTS[service])
 
 
 def _curl(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> str:

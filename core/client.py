@@ -281,7 +281,7 @@ class MonitoringClient(_Client):
         return self.http.call("GET", f"/monitoring/drift/{report_id}/report.{kind}").body
 
     def performance(self, **asked: Any) -> list[dict[str, Any]]:
-        """Return performance by window, version and slice: ``since``, ``until``, ``step_hours``, ``version``."""
+        """Return performance by window, version and slice: ``since``, ``until``, ``hours``, ``version``, ``slices``."""
         return list(self._get("performance", **asked)["windows"])
 
     def alarms(self, state: Literal["open", "cleared"] | None = None, limit: int = 100) -> list[dict[str, Any]]:

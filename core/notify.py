@@ -1,4 +1,4 @@
-"""Tells people that something has ended: a signed webhook, a mail. What cannot be told is logged, and fails nothing."""
+"""Tells people what has happened: a signed webhook, a mail. What cannot be told is logged, and fails nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging
 import smtplib
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -39,7 +39,8 @@ class Message:
     Attributes
     ----------
     event : str
-        What has happened, for programs: ``flow.done``, ``flow.failed``.
+        What has happened, for programs: ``flow.done``, ``flow.failed``, ``monitoring.drift``, ``monitoring.alarm``,
+        ``monitoring.retraining``, ``monitoring.promotion``, ``monitoring.rollback``.
     subject, text : str
         For people.
     facts : dict
@@ -72,7 +73,7 @@ class Notifier:
         self._pause = pause
         self._from, self._to = settings.notify_from, settings.notify_to
         self._secret = settings.notify_secret.get_secret_value() if settings.notify_secret else None
-        self._webhook = settings.notify_webhook
+        self._webhook, self._slack = settings.notify_webhook, settings.notify_format == "slack"
         if self._webhook and urlsplit(self._webhook).scheme not in ("http", "https"):
             raise ConfigError("PUNCTUAL_NOTIFY_WEBHOOK is no http(s) URL.")
         self._smtp = _server(settings.notify_smtp.get_secret_value()) if settings.notify_smtp else None
@@ -102,10 +103,8 @@ class Notifier:
         return "sent"
 
     def _post(self, message: Message) -> None:
-        body = json.dumps(
-            {"event": message.event, "subject": message.subject, "text": message.text, "facts": mask(message.facts)},
-            default=str,
-        ).encode()
+        content = _for_slack(message) if self._slack else {**asdict(message), "facts": mask(message.facts)}
+        body = json.dumps(content, default=str).encode()
         headers = {"content-type": "application/json", "user-agent": "punctual"}
         if self._secret:
             headers[SIGNATURE] = f"sha256={signature(self._secret, body)}"
@@ -135,6 +134,15 @@ class Notifier:
             if server.user:
                 connection.login(server.user, server.password)
             connection.send_message(mail)
+
+
+def _for_slack(message: Message) -> dict[str, str]:
+    """Return what an incoming webhook of Slack, Mattermost or Rocket.Chat takes: the words, as plain text.
+
+    ``&``, ``<`` and ``>`` are escaped as Slack asks, so that no value in them can call out a channel or forge a link.
+    """
+    text = mask_text(f"*{' '.join(message.subject.split())}*\n{message.text}")
+    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
 
 
 def signature(secret: str, body: bytes) -> str:

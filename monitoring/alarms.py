@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from core.database import Database
 
-Kind = Literal["drift", "performance", "freshness", "skew", "retraining"]
+Kind = Literal["drift", "performance", "freshness", "skew", "retraining", "monitoring"]
 State = Literal["open", "cleared"]
 _SUBJECT = 200  # what the column holds
 _COLUMNS = (
@@ -124,18 +124,33 @@ class Alarms:
             When there is no such alarm.
         """
         with self.database.session() as session:
-            row = session.get(Alarm, alarm_id)
-            if row is None or row.model != self.model:
-                raise NotFound(f"There is no alarm {alarm_id}.", hint="GET /monitoring/alarms lists them.")
+            row = self._one(session, alarm_id)
             if row.acknowledged_at is None:
                 row.acknowledged_at, row.acknowledged_by = SystemClock().now(), actor[:80]
             return as_dict(row)
 
-    def list(self, state: State | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    def get(self, alarm_id: int) -> dict[str, Any]:
+        """Return one alarm.
+
+        Raises
+        ------
+        NotFound
+            When there is no such alarm.
+        """
+        with self.database.session(reading=True) as session:
+            return as_dict(self._one(session, alarm_id))
+
+    def list(self, state: State | None = None, limit: int | None = 100) -> list[dict[str, Any]]:
         """Return alarms as plain data, newest first: all, or those that are open or cleared."""
         where = {"open": [Alarm.cleared_at.is_(None)], "cleared": [Alarm.cleared_at.is_not(None)], None: []}[state]
         with self.database.session(reading=True) as session:
             return [as_dict(row) for row in self._found(session, *where, limit=limit)]
+
+    def _one(self, session: Session, alarm_id: int) -> Alarm:
+        row = session.get(Alarm, alarm_id)
+        if row is None or row.model != self.model:
+            raise NotFound(f"There is no alarm {alarm_id}.", hint="GET /monitoring/alarms lists them.")
+        return row
 
     def _open(self, session: Session, kind: str, subject: str) -> Alarm | None:
         about = (Alarm.kind == kind, Alarm.subject == subject[:_SUBJECT], Alarm.cleared_at.is_(None))

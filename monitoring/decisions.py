@@ -102,13 +102,26 @@ class Decisions:
                 row.version, row.job = version, job
             return as_dict(row)
 
+    def give_up(self, *, but: datetime) -> None:
+        """End what was left unfinished, but for the decisions at this moment: only one turn is taken at a time."""
+        with self.database.session() as session:
+            asked = (Decision.model == self.model, Decision.outcome == "pending", Decision.at != but)
+            for row in session.scalars(select(Decision).where(*asked)):
+                row.outcome, row.ended_at = "failed", SystemClock().now()
+                row.reasons = [*row.reasons, "given up: its turn ended before it was carried out"]
+
+    def at(self, action: Action, at: datetime) -> dict[str, Any] | None:
+        """Return the decision that was taken for an action and a moment, or None."""
+        return next(iter(self._found(Decision.action == action, Decision.at == at)), None)
+
     def list(self, limit: int = 100, *, action: Action | None = None) -> Sequence[dict[str, Any]]:
         """Return decisions as plain data, newest first."""
         return self._found(*([Decision.action == action] if action else []), limit=limit)
 
     def last_training(self, before: datetime) -> datetime | None:
-        """Return the newest moment before ``before`` at which a training was decided on, whatever came of it."""
-        trained = (Decision.action == "retrain", Decision.act.is_(True), Decision.at < before)
+        """Return the newest moment before ``before`` at which a training was decided on and carried out."""
+        done = Decision.outcome.in_(("promoted", "waits", "kept"))
+        trained = (Decision.action == "retrain", done, Decision.at < before)
         with self.database.session(reading=True) as session:
             asked = select(func.max(Decision.at)).where(Decision.model == self.model, *trained)
             return session.scalars(asked).one()

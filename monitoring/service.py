@@ -1,14 +1,309 @@
-"""The monitoring service: turns and drift tests as jobs, and what they found: reports, performance, alarms, decisions.
+"""The monitoring service: turns and drift tests as jobs, and reports, performance, alarms and decisions to look at."""
 
-| route | |
-|---|---|
-| ``POST /monitoring/run`` | a turn over a window, as a job |
-| ``POST /monitoring/drift`` | a drift test over a chosen window and version, as a job |
-| ``GET /monitoring/drift``, ``GET /monitoring/drift/{report_id}`` | reports, newest first; one of them |
-| ``GET /monitoring/drift/{report_id}/report.html``, ``.../report.json`` | a report to download |
-| ``GET /monitoring/performance`` | by window, version and slice |
-| ``GET /monitoring/freshness``, ``GET /monitoring/skew`` | ages of the views; what the last comparison found |
-| ``GET /monitoring/alarms``, ``POST /monitoring/alarms/{alarm_id}/acknowledge`` | alarms |
-| ``GET /monitoring/decisions`` | what the policy decided, and what came of it |
-| ``GET /monitoring/turns`` | what each turn found, newest first |
-"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header, Query, Request, Response
+from pydantic import AwareDatetime
+from starlette.types import ASGIApp
+
+from core.database import database
+from core.errors import Conflict, InvalidRequest, NoData, NotFound
+from core.jobs import Jobs, add_job_routes, started
+from core.registry import pointed_version
+from core.repo import FeatureRepo
+from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
+from core.settings import Settings
+from monitoring.alarms import Alarms, State
+from monitoring.decisions import Decisions
+from monitoring.documents import ACCEPTED, VERSION, AlarmId, DriftRequest, ReportId, TurnRequest
+from monitoring.jobs import DRIFT, on_schedule, register_jobs, start_turn
+from monitoring.watch import turns
+
+_READ = requires("data", "train", "read")
+_CHANGE = requires("data", "train")
+Key = Annotated[str | None, Header(max_length=200, description="The same key again gives the same job.")]
+Limit = Annotated[int, Query(ge=1, le=500)]
+_JSON, _HTML = "application/json", "text/html"
+# A report's page runs scripts of its own, over values that clients have sent. Nobody's browser is to run them with the
+# rights of this service: the page is a file to keep, and shown all the same it has no origin and may do nothing.
+_AS_FILE = {"content-security-policy": "sandbox"}
+
+
+class Service:
+    """What the routes share."""
+
+    def __init__(self, repo: FeatureRepo, settings: Settings) -> None:
+        self.repo = repo
+        self.database = database(repo, settings)
+        self.alarms = Alarms(self.database, repo.problem.name)
+        self.decisions = Decisions(self.database, repo.problem.name)
+        self.jobs = Jobs("monitoring", repo=repo, settings=settings)
+        register_jobs(self.jobs, repo, settings)
+        if settings.monitor_schedule:
+            self.jobs.schedule("monitor", settings.monitor_schedule, on_schedule(self.jobs, repo))
+
+    def close(self) -> None:
+        """Stop; what is at work goes on at the next start."""
+        self.jobs.close()
+        self.database.close()
+
+
+def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
+    """Make the monitoring service of one feature repo.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is wrong.
+    """
+    service = Service(repo, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.jobs.launch)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(service.close)
+
+    app = create_app(
+        f"punctual monitoring: {repo.problem.title or repo.problem.name}",
+        name="monitoring",
+        description="Watches what the model does: truth, drift, alarms, retraining.",
+        lifespan=lifespan,
+        checks=_checks(service),
+        repo=repo,
+        settings=settings,
+    )
+    _add_turns(app, service)
+    _add_drift(app, service)
+    _add_looks(app, service)
+    _add_alarms(app, service)
+    add_job_routes(app, service.jobs, scope="train", reading=("data", "read"))
+    return harden(app)
+
+
+def create() -> ASGIApp:
+    """Make the app from the settings: what a server process calls."""
+    return from_settings(build_app)
+
+
+def _add_turns(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/monitoring/run",
+        tags=["turns"],
+        summary="Take a turn: look, raise alarms, decide, and act on it if it may",
+        status_code=202,
+        responses={202: ACCEPTED, **problems(None, 409, 422, 503)},
+        openapi_extra=_CHANGE,
+    )
+    def run(request: Request, body: TurnRequest | None = None, idempotency_key: Key = None) -> Response:
+        asked = body or TurnRequest()
+        try:
+            job = start_turn(
+                service.jobs,
+                service.repo,
+                actor=principal(request).name,
+                since=asked.since,
+                until=asked.until,
+                act=asked.act,
+                key=idempotency_key,
+            )
+        except NoData as error:
+            raise Conflict(error.message, hint=error.hint) from error
+        return started(job)
+
+    @app.get(
+        "/monitoring/turns",
+        tags=["turns"],
+        summary="What each turn found, decided and did; the newest window first",
+        responses=problems(None, 422),
+        openapi_extra=_READ,
+    )
+    def list_turns(limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
+        return json_response({"turns": turns(service.repo.layout, limit)})
+
+    @app.get(
+        "/monitoring/decisions",
+        tags=["turns"],
+        summary="What was decided on retraining and rollback, why, and what came of it; newest first",
+        responses=problems(None, 422, 503),
+        openapi_extra=_READ,
+    )
+    def decisions(limit: Limit = 100) -> Response:
+        return json_response({"decisions": service.decisions.list(limit)})
+
+
+def _add_drift(app: FastAPI, service: Service) -> None:
+    from monitoring.drift import list_reports, read_report, report_file
+
+    repo = service.repo
+    tags: list[str | Enum] = ["drift"]
+
+    @app.post(
+        "/monitoring/drift",
+        tags=tags,
+        summary="Test what was predicted in a window for drift, as a job",
+        status_code=202,
+        responses={202: ACCEPTED, **problems(None, 409, 422, 503)},
+        openapi_extra=_CHANGE,
+    )
+    def test(request: Request, body: DriftRequest, idempotency_key: Key = None) -> Response:
+        from monitoring.logged import count_logged
+
+        version = body.version or pointed_version(repo.layout, "champion")
+        if not count_logged(repo, body.since, body.until, version=version):
+            raise Conflict(
+                f"Version {version or 'none'} has predicted nothing between {body.since} and {body.until}.",
+                hint="Windows are on the problem's clock.",
+            )
+        arguments = {**body.model_dump(mode="json", exclude={"version"}), "version": version}
+        actor = principal(request).name
+        return started(service.jobs.start(DRIFT, arguments, actor=actor, idempotency_key=idempotency_key))
+
+    @app.get(
+        "/monitoring/drift",
+        tags=tags,
+        summary="Drift reports in short, newest window first",
+        responses=problems(None, 422),
+        openapi_extra=_READ,
+    )
+    def reports(limit: Limit = 100) -> Response:
+        return json_response({"reports": list_reports(repo, limit)})
+
+    @app.get(
+        "/monitoring/drift/{report_id}",
+        tags=tags,
+        summary="A drift report: every feature, the predictions, performance, in numbers and words",
+        responses=problems(None, 404, 422),
+        openapi_extra=_READ,
+    )
+    def report(report_id: ReportId) -> Response:
+        return json_response(read_report(repo, report_id))
+
+    def file(report_id: str, kind: Literal["html", "json"], media_type: str) -> Response:
+        name = f'attachment; filename="drift-{report_id}.{kind}"'
+        content = report_file(repo, report_id, kind).read_bytes()
+        return Response(content, media_type=media_type, headers={"content-disposition": name, **_AS_FILE})
+
+    @app.get(
+        "/monitoring/drift/{report_id}/report.html",
+        tags=tags,
+        summary="A drift report as one page, to download; it runs scripts of its own: show it in a sandbox alone",
+        responses={200: {"content": {_HTML: {}}}, **problems(None, 404, 422)},
+        response_class=Response,
+        openapi_extra=_READ,
+    )
+    def page(report_id: ReportId) -> Response:
+        return file(report_id, "html", _HTML)
+
+    @app.get(
+        "/monitoring/drift/{report_id}/report.json",
+        tags=tags,
+        summary="A drift report as JSON, to download",
+        responses=problems(None, 404, 422),
+        openapi_extra=_READ,
+    )
+    def data(report_id: ReportId) -> Response:
+        return file(report_id, "json", _JSON)
+
+
+def _add_looks(app: FastAPI, service: Service) -> None:
+    repo = service.repo
+
+    @app.get(
+        "/monitoring/performance",
+        tags=["looks"],
+        summary="How good predictions were, by window, version and slice, as far as labels are known",
+        responses=problems(None, 422),
+        openapi_extra=_READ,
+    )
+    def performance(
+        since: Annotated[AwareDatetime | None, Query(description="Windows that begin here or later.")] = None,
+        until: Annotated[AwareDatetime | None, Query(description="Windows that end here or earlier.")] = None,
+        version: Annotated[str | None, Query(pattern=VERSION)] = None,
+        hours: Annotated[int | None, Query(ge=1, le=10_000, description="Windows of this length: 24 for days.")] = None,
+        slices: Annotated[bool, Query(description="Whether to give slices too.")] = True,
+    ) -> Response:
+        from monitoring.performance import stored_performance
+
+        if since and until and since >= until:
+            raise InvalidRequest(f"until ({until}) must come after since ({since}).")
+        length = timedelta(hours=hours) if hours else None
+        found = [
+            one.as_dict()
+            for one in stored_performance(repo)
+            if (since is None or one.since >= since)
+            and (until is None or one.until <= until)
+            and version in (None, one.model_version)
+            and (length is None or one.until - one.since == length)
+            and (slices or one.slice is None)
+        ]
+        return json_response({"windows": found})
+
+    @app.get(
+        "/monitoring/freshness",
+        tags=["looks"],
+        summary="The age of each feature view that is online, against its promise, now",
+        responses=problems(None, 503),
+        openapi_extra=_READ,
+    )
+    def freshness() -> Response:
+        from monitoring.freshness import freshness as look
+
+        return json_response({"views": look(repo)})
+
+    @app.get(
+        "/monitoring/skew",
+        tags=["looks"],
+        summary="What the last turn found when it rebuilt logged vectors offline",
+        responses=problems(None, 404),
+        openapi_extra=_READ,
+    )
+    def skew() -> Response:
+        for found in turns(repo.layout, 1):
+            return json_response({name: found[name] for name in ("since", "until", "skew")})
+        raise NotFound("No turn was taken yet.", hint="POST /monitoring/run takes one.")
+
+
+def _add_alarms(app: FastAPI, service: Service) -> None:
+    @app.get(
+        "/monitoring/alarms",
+        tags=["alarms"],
+        summary="Alarms, newest first: open ones, cleared ones, or both",
+        responses=problems(None, 422, 503),
+        openapi_extra=_READ,
+    )
+    def alarms(state: Annotated[State | None, Query()] = None, limit: Limit = 100) -> Response:
+        return json_response({"alarms": service.alarms.list(state, limit)})
+
+    @app.post(
+        "/monitoring/alarms/{alarm_id}/acknowledge",
+        tags=["alarms"],
+        summary="Say that you have seen an alarm and take care of it",
+        responses=problems(None, 404, 422, 503),
+        openapi_extra=_CHANGE,
+    )
+    def acknowledge(request: Request, alarm_id: AlarmId) -> Response:
+        return json_response(service.alarms.acknowledge(alarm_id, actor=principal(request).name))
+
+
+def _checks(service: Service) -> Mapping[str, Any]:
+    async def keeps() -> Mapping[str, Any]:
+        await asyncio.to_thread(service.database.check)
+        return {}
+
+    async def last_turn() -> Mapping[str, Any]:
+        found = await asyncio.to_thread(turns, service.repo.layout, 1)
+        if not found:
+            return {"status": "degraded", "detail": "No turn was taken yet."}
+        return {"until": found[0]["until"], "open_alarms": found[0]["alarms"]["open"]}
+
+    return {"database": keeps, "jobs": service.jobs.health, "last_turn": last_turn}

@@ -202,3 +202,13 @@ def test_settings_that_cannot_be_used(settings):
 
 def test_no_way_configured_sends_nothing():
     assert notifier().send(MESSAGE) == {}
+
+
+def test_slack_gets_words_that_can_neither_call_a_channel_nor_forge_a_link(hook):
+    seen, url = hook
+    told = Message("monitoring.drift", "punctual: drift\n<!channel>", "carrier <https://evil|B6> & more", {"n": 1})
+    assert notifier(notify_webhook=url, notify_format="slack").send(told) == {"webhook": "sent"}
+    content = json.loads(seen.got[0][1])
+    assert content == {
+        "text": "*punctual: drift &lt;!channel&gt;*\ncarrier &lt;https://evil|B6&gt; &amp; more",
+    }

@@ -1,0 +1,55 @@
+"""What clients of the monitoring service send, and what they get, as the API reference shows it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from fastapi import Path
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+_EXAMPLE_JOB: dict[str, Any] = {"id": "turn-0123456789abcdef0123", "kind": "turn", "status": "queued"}
+ACCEPTED: dict[str, Any] = {
+    "description": "The job, queued; Location says where to look at it.",
+    "content": {"application/json": {"example": _EXAMPLE_JOB}},
+}
+VERSION = r"^[1-9][0-9]{0,8}$"
+ReportId = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$", description="As GET /monitoring/drift lists it.")
+]
+AlarmId = Annotated[int, Path(ge=1, le=2**31 - 1, description="As GET /monitoring/alarms lists it.")]
+
+
+class _Window(BaseModel):
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        since, until = getattr(self, "since", None), getattr(self, "until", None)
+        if since is not None and until is not None and since >= until:
+            raise ValueError("until must come after since")
+        return self
+
+
+class TurnRequest(_Window):
+    """A turn; empty for one over the last ``data.step`` before now."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{}, {"until": "2024-03-08T00:00:00Z", "act": False}]}
+    )
+
+    since: AwareDatetime | None = Field(None, description="Begin of the window, on the problem's clock.")
+    until: AwareDatetime | None = Field(None, description="Its end, exclusive.")
+    act: bool = Field(
+        True, description="Whether it may retrain, promote and roll back; or look and raise alarms alone."
+    )
+
+
+class DriftRequest(_Window):
+    """A drift test of what was predicted in a window."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"since": "2024-03-01T00:00:00Z", "until": "2024-03-08T00:00:00Z"}]},
+    )
+
+    since: AwareDatetime = Field(description="Begin of the window, on the problem's clock.")
+    until: AwareDatetime = Field(description="Its end, exclusive.")
+    version: str | None = Field(None, pattern=VERSION, description="The model version; by default the champion.")

@@ -1,0 +1,151 @@
+"""The heavy parts of a turn: plain data in, plain data out, so that each can run in a process of its own.
+
+A service runs them as stages (``punctual monitor task``): the memory of Evidently and the models goes with the process,
+and a job that is cancelled takes it along.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from core.repo import FeatureRepo
+    from core.settings import Settings
+
+_Result = TypeVar("_Result")
+_DAY = timedelta(days=1)
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_LOGGED = 200
+
+
+class Here:
+    """Runs the parts of a turn in this process, at once.
+
+    Parameters
+    ----------
+    repo, settings : FeatureRepo, Settings
+        What the tasks work on.
+    """
+
+    def __init__(self, repo: FeatureRepo, settings: Settings) -> None:
+        self.repo = repo
+        self.settings = settings
+
+    def step(self, name: str, function: Callable[[], _Result]) -> _Result:
+        """Run a part."""
+        return function()
+
+    def task(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Run a task."""
+        return run(self.repo, self.settings, name, arguments)
+
+    def beat(self, share: float | None, note: str) -> None:
+        """Hear of progress."""
+
+
+def run(repo: FeatureRepo, settings: Settings, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Run one of :data:`TASKS`.
+
+    Parameters
+    ----------
+    repo, settings : FeatureRepo, Settings
+        What it works on.
+    name : str
+        Which one.
+    arguments : dict
+        Plain data; moments as ISO 8601 text.
+
+    Raises
+    ------
+    InvalidRequest
+        When there is no such task, or the arguments are not its.
+    """
+    task = TASKS.get(name)
+    if task is None:
+        raise InvalidRequest(f"There is no task {name!r}.", hint=f"There are: {', '.join(TASKS)}.")
+    moments = {k: datetime.fromisoformat(v) for k, v in arguments.items() if k in ("since", "until")}
+    try:
+        found = task(repo, settings, **{**arguments, **moments})
+    except TypeError as error:
+        if f"{task.__name__}()" not in str(error):
+            raise
+        raise InvalidRequest(f"The task {name} was given the wrong arguments: {error}.") from error
+    return dict(json.loads(json.dumps(found, default=str)))
+
+
+def _truth(repo: FeatureRepo, settings: Settings, *, until: datetime, since: datetime | None = None) -> dict[str, Any]:
+    """Join all labels that are known by now to their predictions; ``new`` counts those made in the window."""
+    from monitoring.truth import read_truth, update_truth
+
+    summary = asdict(update_truth(repo))
+    counted = read_truth(repo, since or _EVER, until).column("first")
+    return {**summary, "new": sum(counted.to_pylist())}
+
+
+def _performance(repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime) -> dict[str, Any]:
+    """Compute performance by day and over the window; both are kept, and the window's is returned."""
+    from monitoring.performance import performance
+
+    midnight = since.replace(hour=0, minute=0, second=0, microsecond=0)
+    performance(repo, midnight, until, step=_DAY)
+    return {"windows": [found.as_dict() for found in performance(repo, since, until, step=until - since)]}
+
+
+def _drift(
+    repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime, version: str | None = None
+) -> dict[str, Any]:
+    """Test for drift, and keep the report."""
+    from monitoring.drift import check_drift
+
+    return check_drift(repo, since, until, version=version, settings=settings).as_dict()
+
+
+def _freshness(repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime) -> dict[str, Any]:
+    """Return the age of each view, and how often features were missing at serving."""
+    from monitoring.freshness import freshness, missing_rates
+
+    # Ages are of now, whatever the window is: nobody knows what was online then.
+    return {"views": freshness(repo), "missing": missing_rates(repo, since, until)}
+
+
+def _skew(repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime) -> dict[str, Any]:
+    """Rebuild logged vectors offline, and count the values that differ, by feature."""
+    from monitoring.skew import check_logged
+
+    report = check_logged(repo, _LOGGED)
+    features = Counter(difference.feature for difference in report.differences)
+    return {"rows": report.rows, "values": report.values, "unexplained": dict(features)}
+
+
+def _contest(
+    repo: FeatureRepo,
+    settings: Settings,
+    *,
+    challenger: str,
+    champion: str,
+    since: datetime,
+    until: datetime,
+    **how: Any,
+) -> dict[str, Any]:
+    """Hold two versions against each other: see :func:`monitoring.judge.contest`."""
+    from core.registry import RegistryReader
+    from monitoring.judge import contest
+
+    return contest(repo, RegistryReader(repo, settings), challenger, champion, since, until, **how)
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "truth": _truth,
+    "performance": _performance,
+    "drift": _drift,
+    "freshness": _freshness,
+    "skew": _skew,
+    "contest": _contest,
+}
