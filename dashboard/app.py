@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from core.settings import Settings
 
-SCRIPT = Path(__file__).with_name("main.py")
+# In a folder of its own: beside it, Streamlit would take our folder of pages for scripts to run.
+SCRIPT = Path(__file__).parent / "script" / "main.py"
 
 
 def build_app(settings: Settings, services: Services) -> ASGIApp:

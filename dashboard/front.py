@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -129,9 +130,8 @@ def cookie_name(port: int, *, https: bool) -> str:
 @lru_cache(maxsize=1)
 def _policy() -> bytes:
     """Return the content security policy: nothing from elsewhere, and of inline scripts only those that are known."""
-    import streamlit
-
-    index = Path(streamlit.__file__).parent / "static" / "index.html"
+    streamlit = find_spec("streamlit")  # (found, not imported: that takes a second)
+    index = Path(str(streamlit and streamlit.origin)).parent / "static" / "index.html"
     known = [*_INLINE.findall(index.read_text("utf-8")), TO_LOGIN]
     scripts = " ".join(f"'sha256-{_sha256(script)}'" for script in known)
     parts = (

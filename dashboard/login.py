@@ -52,6 +52,7 @@ class Login:
         return [
             Route(LOGIN, self.show_login, methods=["GET"]),
             Route(LOGIN, self.log_in, methods=["POST"]),
+            Route(LOGOUT, self.stay, methods=["GET"]),
             Route(LOGOUT, self.log_out, methods=["POST"]),
             Route(PASSWORD, self.show_password, methods=["GET"]),
             Route(PASSWORD, self.change_password, methods=["POST"]),
@@ -85,6 +86,10 @@ class Login:
         if old:
             await asyncio.to_thread(self._sessions.log_out, old)
         return self._started(request, cookie, target)
+
+    async def stay(self, _: Request) -> Response:
+        """Go on to the pages: a link logs nobody out."""
+        return RedirectResponse("/", 303)
 
     async def log_out(self, request: Request) -> Response:
         """End the session, in every tab; without one there is nothing to end."""

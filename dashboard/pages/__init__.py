@@ -49,17 +49,22 @@ PAGES = (
 )
 
 
+def offered(session: Session) -> list[Page]:
+    """Return the pages that somebody is offered, in order."""
+    return [page for page in PAGES if page.everybody or session.is_admin]
+
+
 def pages_of(session: Session) -> dict[str, list[st.Page]]:
-    """Return the pages that somebody is offered, by section; the first is where they begin."""
-    offered = [page for page in PAGES if page.everybody or session.is_admin]
+    """Return them as Streamlit's navigation takes them, by section; the first is where one begins."""
     sections: dict[str, list[st.Page]] = {}
-    for page in offered:
+    theirs = offered(session)
+    for page in theirs:
         made = st.Page(
             page.show,
             title=page.title,
             icon=f":material/{page.icon}:",
             url_path=page.path,
-            default=page is offered[0],
+            default=page is theirs[0],
         )
         sections.setdefault(page.section, []).append(made)
     return sections
