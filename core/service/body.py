@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.types import Message
+from starlette.requests import ClientDisconnect, Request
 
 from core.errors import BatchTooLarge
 
 
-class TooLarge(HTTPException):
-    """A body that is too large, in the only kind of exception that the framework lets out while it reads one."""
+async def read_body(request: Request, limit: int) -> None:
+    """Read the body and keep it with the request: whoever asks for it later has it at hand.
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(413)
-        self.error = _too_large(limit)
-
-
-def limited(request: Request, limit: int) -> Request:
-    """Return the request with a body that cannot be read beyond ``limit`` bytes.
+    Parameters
+    ----------
+    limit : int
+        Most bytes.
 
     Raises
     ------
     BatchTooLarge
-        When it says that it is longer.
-    TooLarge
-        By whatever reads it, when it turns out to be.
+        When the body says that it is longer, or turns out to be; the rest is not read.
+    ClientDisconnect
+        When the client goes away while it sends.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
-    receive, size = request.receive, 0
-
-    async def counted() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
         if size > limit:
-            raise TooLarge(limit)
-        return message
-
-    return Request(request.scope, counted, request._send)
+            raise _too_large(limit)
+        more = message.get("more_body", False)
+    request._body = b"".join(chunks)
 
 
 def _too_large(limit: int) -> BatchTooLarge:

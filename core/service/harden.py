@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.errors import InvalidRequest, PunctualError, TimedOut
 from core.logs import correlation_id
 from core.service.access import Endpoint, bounded, guarded
-from core.service.body import TooLarge
 from core.service.problems import error_response, unexpected_response
 from core.service.reference import PAGE_POLICY
 
@@ -126,10 +125,9 @@ class Harden:
             await self._answer(scope, receive, send_marked, path, given.get(b"host", b""), address)
         except ClientDisconnect:
             log.info("the client went away while sending", extra={"path": path})
-        except (PunctualError, TooLarge) as error:
+        except PunctualError as error:
             if status == 0:
-                expected = error.error if isinstance(error, TooLarge) else error
-                await error_response(expected)(scope, receive, send_marked)
+                await error_response(error)(scope, receive, send_marked)
         except Exception:  # the client never sees the trace
             log.exception("unexpected error", extra={"path": path})
             if status == 0:

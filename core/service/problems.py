@@ -15,7 +15,6 @@ from starlette.routing import Route
 
 from core.errors import InvalidRequest, PunctualError, Unauthenticated, Unavailable
 from core.logs import correlation_id
-from core.service.body import TooLarge
 
 log = logging.getLogger("punctual.service")
 
@@ -108,8 +107,6 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    if isinstance(error, TooLarge):
-        return error_response(error.error)
     if error.status_code == 400:  # the framework's word for a body that it cannot read
         return error_response(InvalidRequest("The body is no JSON text.", hint="Send JSON in UTF-8."))
     words = _WORDS.get(error.status_code, "Request refused")
