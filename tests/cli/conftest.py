@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.client import PORTS
 from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ class Shell:
 
 def shell_for(repo: Path) -> Shell:
     ports = {"PUNCTUAL_REDIS": f"127.0.0.1:{free_port()}"}
-    ports |= {name: str(free_port()) for name in ("PUNCTUAL_PORT", "PUNCTUAL_DATA_PORT", "PUNCTUAL_TRAINING_PORT")}
+    ports |= {f"PUNCTUAL_{setting.upper()}": str(free_port()) for setting in PORTS.values()}
     return Shell(repo, os.environ | ports | {"PUNCTUAL_FEATURE_REPO": str(repo), "COLUMNS": "200"})
 
 

@@ -16,10 +16,13 @@ import httpx
 import pandas as pd
 import pytest
 
+from core.client import PORTS
 from tests.cli.conftest import ROOT, Shell, assert_one_clear_line, shell_for
 from tests.conftest import free_port
 
 pytestmark = pytest.mark.slow
+
+SERVICE_PORTS = [f"PUNCTUAL_{setting.upper()}" for setting in PORTS.values()]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def serving(shell: Shell) -> tuple[subprocess.Popen[str], str]:
 
 def test_nothing_is_left_running(shell):
     assert not listens(shell.environment["PUNCTUAL_REDIS"])
-    for name in ("PUNCTUAL_PORT", "PUNCTUAL_DATA_PORT", "PUNCTUAL_TRAINING_PORT"):
+    for name in SERVICE_PORTS:
         assert not listens(f"127.0.0.1:{shell.environment[name]}")
 
 
@@ -91,7 +94,7 @@ def test_killed_its_services_stop_by_themselves_and_the_next_up_takes_over(shell
     process, _ = serving(shell)
     process.kill()
     process.wait()
-    ports = [shell.environment[name] for name in ("PUNCTUAL_PORT", "PUNCTUAL_DATA_PORT", "PUNCTUAL_TRAINING_PORT")]
+    ports = [shell.environment[name] for name in SERVICE_PORTS]
     deadline = time.monotonic() + 60
     while left := [port for port in ports if listens(f"127.0.0.1:{port}")]:
         assert time.monotonic() < deadline, f"{left} are still taken"

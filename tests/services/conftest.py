@@ -1,4 +1,4 @@
-"""The three services as processes, brought up by the command on a feature repo that is not the reference one."""
+"""The services as processes, brought up by the command on a feature repo that is not the reference one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ from core.settings import Settings
 from tests.cli.conftest import ROOT, Shell, shell_for
 from tests.core.keys import Keyring, keyring
 
-SERVICES = {"prediction": "PUNCTUAL_PORT", "data": "PUNCTUAL_DATA_PORT", "training": "PUNCTUAL_TRAINING_PORT"}
+SERVICES = {
+    "prediction": "PUNCTUAL_PORT",
+    "data": "PUNCTUAL_DATA_PORT",
+    "training": "PUNCTUAL_TRAINING_PORT",
+    "monitoring": "PUNCTUAL_MONITORING_PORT",
+}
 _READY_SECONDS = 240
 
 
