@@ -50,6 +50,10 @@ class Query:
         """A content hash of the query."""
         return digest_of(self.text)
 
+    def mentions(self, table: str) -> bool:
+        """Whether the text names a table. A word in a comment counts too: that costs a look, and spoils nothing."""
+        return re.search(rf"\b{re.escape(table)}\b", self.text, re.IGNORECASE) is not None
+
 
 @dataclass(frozen=True)
 class FeatureRepo:

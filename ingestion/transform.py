@@ -8,7 +8,6 @@ the window that brought them. What was known before stays as it was known.
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -156,7 +155,7 @@ def _transform_window(repo: FeatureRepo, query: Query, target: Target, window: W
     path = target.folder / f"{window.id}.parquet"
     with connect() as con:
         start = _first_change(con, repo, query, window)
-        register_raw(con, repo, windows=arrived, history_from=history_from(con, query, start))
+        register_raw(con, repo, query=query, windows=arrived, history_from=history_from(con, query, start))
         rows = select_rows(con, query, target)
         when = quote(known_when(con, rows, target))
         given = when != quote(target.timestamp)
@@ -184,7 +183,7 @@ def _first_change(con: duckdb.DuckDBPyConnection, repo: FeatureRepo, query: Quer
     first = window.since
     for table, schema in repo.schemas.items():
         path = repo.layout.valid / window.id / f"{table}.parquet"
-        if not re.search(rf"\b{re.escape(table)}\b", query.text) or not path.is_file():
+        if not query.mentions(table) or not path.is_file():
             continue
         column = quote(known_at(schema))
         oldest = con.execute(f"SELECT min({column}) FROM read_parquet({text(path)})").fetchone()

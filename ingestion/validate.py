@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from core.errors import DataError, NoData
 from core.files import atomic_dir, atomic_path, write_json
@@ -15,6 +17,7 @@ from core.progress import progress
 from core.windows import Window, list_windows
 from ingestion.fetch import write_table
 from stores.raw import key_of, known_at
+from stores.sql import connect, quote, text
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
@@ -178,8 +181,9 @@ def _references(
     warnings: dict[str, int] = {}
     for column, target in metadata.get("references", {}).items():
         other, other_column = target.split(".")
-        known = _values(repo, window, other, other_column, good)
-        lost = table.index[table[column].notna() & ~table[column].isin(known)]
+        asked = table[column].dropna()
+        known = _known(repo, window, f"{name}.{column}", target, asked, good[other][other_column])
+        lost = asked.index[~asked.isin(known)]
         if column in metadata.get("warn_only", []):
             if len(lost):
                 warnings[f"{column} not in {target}"] = len(lost)
@@ -189,14 +193,25 @@ def _references(
     return warnings
 
 
-def _values(repo: FeatureRepo, window: Window, table: str, column: str, good: dict[str, pd.DataFrame]) -> pd.Series:
-    """Return the values that a reference may have: those of earlier windows and of this one."""
-    earlier = [
-        pd.read_parquet(repo.layout.valid / w.id / f"{table}.parquet", columns=[column])[column]
-        for w in list_windows(repo.layout.valid)
-        if w < window
-    ]
-    return pd.concat([*earlier, good[table][column]]).drop_duplicates()
+def _known(repo: FeatureRepo, window: Window, column: str, target: str, asked: pd.Series, here: pd.Series) -> pd.Series:
+    """Return those of the values asked for that a reference may have: what earlier windows hold, and this one."""
+    table, name = target.split(".")
+    earlier = [repo.layout.valid / w.id / f"{table}.parquet" for w in list_windows(repo.layout.valid) if w < window]
+    if not earlier or asked.empty:
+        return here
+    with connect() as con:
+        con.register("asked", pa.table({"value": pa.array(asked.drop_duplicates())}))
+        try:
+            found = con.execute(
+                f"SELECT DISTINCT {quote(name)} AS value FROM read_parquet([{', '.join(map(text, earlier))}], "
+                f"union_by_name = true) WHERE {quote(name)} IN (SELECT value FROM asked)"
+            ).df()
+        except duckdb.Error as error:
+            raise DataError(
+                f"{column} cannot be looked up in {target}: {str(error).splitlines()[0]}",
+                hint="Give both columns one type in the schemas of source.py.",
+            ) from error
+    return pd.concat([found["value"], here])
 
 
 def _referenced_first(schemas: dict[str, Any]) -> Sequence[str]:

@@ -63,6 +63,7 @@ def register_raw(
     con: duckdb.DuckDBPyConnection,
     repo: FeatureRepo,
     *,
+    query: Query | None = None,
     windows: list[Window] | None = None,
     history_from: Mapping[str, datetime] | None = None,
     known_before: datetime | None = None,
@@ -75,6 +76,8 @@ def register_raw(
         Gets a view named like each table.
     repo : FeatureRepo
         Whose ``data/valid`` to read and whose schemas to follow.
+    query : Query, optional
+        Only the tables that it mentions; default: all.
     windows : list of Window, optional
         The windows that have arrived; default: all that are validated.
     history_from : mapping of str to datetime, optional
@@ -83,7 +86,10 @@ def register_raw(
         Cut every table here: only rows with ``known_at`` strictly before it exist.
     """
     arrived = list_windows(repo.layout.valid) if windows is None else windows
+    con.execute("SET parquet_metadata_cache = true")  # a window is a file, and each statement would open all again
     for table, schema in repo.schemas.items():
+        if query is not None and not query.mentions(table):
+            continue
         column, key = quote(known_at(schema)), key_of(schema)
         oldest = (history_from or {}).get(table)
         # No row outlasts its window: one that ended before the history begins can be left out.

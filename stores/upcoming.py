@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -73,6 +74,7 @@ class Upcoming:
             register_raw(
                 con,
                 self._repo,
+                query=self._query,
                 windows=list_windows(self._repo.layout.valid),
                 history_from=history_from(con, self._query, since),
                 known_before=self._repo.clock.now(),
@@ -102,4 +104,7 @@ def _checked(con: duckdb.DuckDBPyConnection, query: Query, key: str) -> dict[str
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
+    """Return a value as JSON knows it, times as the prediction log writes them."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return float(value) if isinstance(value, Decimal) else value

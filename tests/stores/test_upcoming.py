@@ -56,7 +56,7 @@ def test_a_client_s_inputs_come_along_and_times_are_text(loans):
     due = Upcoming(loans.repo).between(day(3), day(4))
     assert len(due) == 20
     assert set(due[0].entity) == {"loan_id", "amount", "asked"}
-    assert due[0].entity["asked"] == due[0].moment.isoformat()
+    assert due[0].entity["asked"] == due[0].moment.isoformat().replace("+00:00", "Z")
 
 
 def test_a_repo_that_cannot_tell_says_so(loans):
