@@ -20,7 +20,7 @@ from core.files import atomic_path, read_json, sha256, write_json
 from core.model import Feature
 
 PROFILE, SAMPLE = "reference.json", "reference.parquet"
-SCORE = "score"
+SCORE = "predicted probability"  # no feature is called that
 MOST_ROWS = 5_000
 _HASH = "sample_sha256"
 
@@ -40,7 +40,7 @@ class Reference:
         count) and ``others`` (values that are counted together).
     sample : pyarrow.Table
         At most 5,000 rows, drawn from all rows of the snapshot alike: those that were trained on, that validated and
-        that tested. A column a feature (float64 for numbers, string for categories), and ``score``.
+        that tested. A column a feature (float64 for numbers, string for categories), and :data:`SCORE`.
     """
 
     profile: dict[str, Any]
@@ -70,7 +70,7 @@ class Reference:
         """
         if not (folder / PROFILE).is_file():
             raise NoData(
-                f"Model version {folder.name} has no reference of its training data: it was made before models had one.",
+                f"Model version {folder.name} has no reference of its training data: it is older than references are.",
                 hint="Train anew: punctual train",
             )
         if not is_whole(folder):

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from core import reference
 from core.errors import ModelUnavailable, NotFound, ServiceUnavailable
 from core.files import atomic_dir, locked, read_json, sha256, write_json
 from core.model import ESTIMATOR, HEADER, PredictionModel
@@ -215,7 +216,8 @@ def _is_whole(folder: Path, run: str) -> bool:
     """Say whether a folder holds the model of that run, unspoilt."""
     try:
         header = read_json(folder / HEADER)
-        return bool(header["metadata"]["run_id"] == run and header["estimator_sha256"] == sha256(folder / ESTIMATOR))
+        same = header["metadata"]["run_id"] == run and header["estimator_sha256"] == sha256(folder / ESTIMATOR)
+        return bool(same and reference.is_whole(folder))
     except (OSError, KeyError, TypeError, ValueError):
         return False
 

@@ -1,4 +1,4 @@
-"""Do the features that are served still look like those that the model learned from?
+"""Whether the features that are served still look like those that the model learned from.
 
 The prediction log of a window against the reference of the model version that predicted: every feature, the
 predictions themselves, and (once labels are known) how good they were. The tests are in ``monitoring.drift_tests``,
@@ -7,67 +7,37 @@ what is kept in ``monitoring.drift_reports``; docs/drift.md explains the rules a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import pyarrow as pa
+
+from core.clock import SystemClock
+from core.errors import InvalidRequest, ModelUnavailable
+from core.model import HEADER
+from core.progress import progress
+from core.reference import SCORE, Reference, is_whole
+from core.registry import RegistryReader, pointed_version
+from core.windows import Window
+from monitoring.drift_columns import ColumnDrift, judge
+from monitoring.drift_page import write_page
+from monitoring.drift_performance import performance_drift
+from monitoring.drift_reports import keep, list_reports, read_report, report_file
+from monitoring.drift_tests import measure
+from monitoring.logged import count_logged, logged
+from monitoring.truth import read_truth
+from training.reference import usual_length
+
 if TYPE_CHECKING:
+    from core.problem import Drift
     from core.repo import FeatureRepo
     from core.settings import Settings
 
+__all__ = ["Comparison", "DriftReport", "check_drift", "compare", "list_reports", "read_report", "report_file"]
+
 Verdict = Literal["drift", "no drift", "too few rows"]
-
-
-@dataclass(frozen=True)
-class ColumnDrift:
-    """What the tests found of one feature, or of the predictions.
-
-    Attributes
-    ----------
-    name, kind, test : str
-        The column, ``numeric`` or ``categorical``, and the tests in words.
-    effect, threshold : float or None
-        How far the distribution moved (population stability index, less what chance alone gives), and from where on
-        that is much.
-    p_value, adjusted_p : float or None
-        How probable such a move is by chance; adjusted for the number of features (Benjamini-Hochberg).
-    drifted : bool
-        Both: the effect reaches the threshold and the adjusted p lies below alpha; or the feature is broken.
-    missing_reference, missing_current : float
-        Shares of the rows without a value.
-    missing_jump : bool
-        Whether clearly more values are missing than in the reference.
-    frozen : bool
-        Whether there is one value where the reference has many.
-    ignored : bool
-        Whether problem.yaml leaves the feature out of the verdict.
-    new_categories : list of str
-        Categories that the reference does not have, the commonest first.
-    words : str
-        The same in a sentence.
-    """
-
-    name: str
-    kind: str
-    test: str
-    effect: float | None
-    threshold: float
-    p_value: float | None
-    adjusted_p: float | None
-    drifted: bool
-    missing_reference: float
-    missing_current: float
-    missing_jump: bool = False
-    frozen: bool = False
-    ignored: bool = False
-    new_categories: list[str] = field(default_factory=list)
-    words: str = ""
-
-    @property
-    def broken(self) -> bool:
-        """Whether it raises the alarm on its own: values are missing, or stand still."""
-        return self.missing_jump or self.frozen
 
 
 @dataclass(frozen=True)
@@ -96,6 +66,8 @@ class DriftReport:
         AUC and Brier score of the window against those of the model's test rows; None without enough labels.
     reasons : list of str
         Why this verdict, in words.
+    notes : list of str
+        What it rests on: sampling, the reference, and where the report is kept.
     """
 
     id: str
@@ -111,11 +83,24 @@ class DriftReport:
     prediction: ColumnDrift | None
     performance: dict[str, Any] | None
     reasons: list[str]
+    notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: moments as ISO 8601."""
         moments = {name: getattr(self, name).isoformat() for name in ("since", "until", "made_at")}
         return {**asdict(self), **moments}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What :func:`compare` found, before it is a report: see :class:`DriftReport`."""
+
+    verdict: Verdict
+    share: float
+    features: list[ColumnDrift]
+    prediction: ColumnDrift
+    performance: dict[str, Any] | None
+    reasons: list[str]
 
 
 def check_drift(
@@ -125,12 +110,13 @@ def check_drift(
     *,
     version: str | None = None,
     settings: Settings | None = None,
+    page: bool = True,
 ) -> DriftReport:
     """Compare the logged predictions of a window with what their model learned from, and keep the report.
 
     It is stored as HTML and JSON under ``data/monitoring/drift/<id>/``, and beside the version's run in MLflow; when
     MLflow is away, the report says so. At most ``drift.max_rows`` predictions are looked at, drawn from all of the
-    window alike.
+    window alike. Labels count as far as :func:`monitoring.truth.update_truth` has joined them.
 
     Parameters
     ----------
@@ -140,6 +126,8 @@ def check_drift(
         The model version; by default the champion.
     settings : Settings, optional
         Where MLflow is; by default this process's settings.
+    page : bool
+        Whether to draw the HTML page: it takes some 20 seconds and 7 MB.
 
     Raises
     ------
@@ -152,31 +140,122 @@ def check_drift(
     InvalidRequest
         When the window is empty or has no time zone.
     """
-    raise NotImplementedError
+    window = _window(since, until)
+    limits = repo.problem.drift
+    version, reference = _reference(repo, version, settings)
+    with progress("Testing for drift", total=3) as advance:
+        rows = count_logged(repo, window.since, window.until, version=version)
+        current = logged(
+            repo, window.since, window.until, version=version, features=reference.features, rows=limits.max_rows
+        )
+        current = current.append_column(SCORE, current.column("probability"))
+        advance(note="the tests")
+        found = None
+        if rows >= limits.min_rows:
+            truth = read_truth(repo, window.since, window.until, version=version)
+            found = compare(reference, current, truth.filter(truth.column("first")), limits, until - since)
+        report = DriftReport(
+            id=f"{window.id}-v{version}",
+            model_version=version,
+            since=window.since,
+            until=window.until,
+            made_at=SystemClock().now(),
+            rows=rows,
+            sampled=current.num_rows,
+            notes=_notes(reference, rows, current.num_rows, until - since),
+            **(vars(found) if found else _too_few(rows, limits)),
+        )
+        advance(note="the page" if page else "")
+
+        def draw(path: Path) -> None:
+            write_page(path, report, reference.sample, current, limits)
+
+        kept = keep(repo, report.as_dict(), draw if page else None, reference.profile.get("run_id"), settings)
+        advance()
+    return replace(report, notes=kept["notes"])
 
 
-def list_reports(repo: FeatureRepo, limit: int = 100) -> list[dict[str, Any]]:
-    """Return the newest reports in short, newest window first: id, window, version, rows, verdict, reasons."""
-    raise NotImplementedError
+def compare(reference: Reference, current: pa.Table, truth: pa.Table, limits: Drift, length: timedelta) -> Comparison:
+    """Test every column of a window, and give the verdict.
 
+    It is drift when at least ``drift.share`` of the features that count have drifted; or one is broken: its values are
+    missing, unknown to the model, or stand still; or the predictions have drifted; or the model does worse.
 
-def read_report(repo: FeatureRepo, report_id: str) -> dict[str, Any]:
-    """Return a report as :meth:`DriftReport.as_dict` gave it.
-
-    Raises
-    ------
-    NotFound
-        When there is none of that id.
+    Parameters
+    ----------
+    reference : Reference
+        Of the model version.
+    current : pyarrow.Table
+        n > 0 rows: a column a feature, and ``SCORE``.
+    truth : pyarrow.Table
+        Labelled predictions, each row of the spine once: ``predicted_at``, ``probability``, ``label``.
+    limits : Drift
+        Of problem.yaml.
+    length : timedelta
+        Of the window.
     """
-    raise NotImplementedError
+    profile = reference.profile
+    described = [*profile["features"], profile["score"]]
+    findings = [
+        measure(about, profile["rows"], reference.sample.column(about["name"]), current.column(about["name"]))
+        for about in described
+    ]
+    *features, prediction = judge(described, findings, limits, usual_length(profile["windows"], length))
+    performance = performance_drift(profile["test"], truth, limits, length) if "test" in profile else None
+    counted = [f for f in features if not f.ignored]
+    drifted = [f for f in counted if f.drifted]
+    share = len(drifted) / len(counted) if counted else 0.0
+    reasons = [f.words for f in features if f.broken]
+    if counted and share >= limits.share:
+        names = ", ".join(f.name for f in drifted)
+        reasons.append(f"{len(drifted)} of {len(counted)} features drifted; {limits.share:.0%} are many: {names}.")
+    if prediction.drifted:
+        reasons.append(prediction.words)
+    if performance and performance["drifted"]:
+        reasons.append(performance["words"])
+    verdict: Verdict = "drift" if reasons else "no drift"
+    calm = f"{len(drifted)} of {len(counted)} features drifted; the predictions are within what is usual."
+    return Comparison(verdict, share, features, prediction, performance, reasons or [calm])
 
 
-def report_file(repo: FeatureRepo, report_id: str, kind: Literal["html", "json"]) -> Path:
-    """Return where the HTML or JSON file of a report lies.
+def _window(since: datetime, until: datetime) -> Window:
+    if since.tzinfo is None or until.tzinfo is None or since >= until:
+        raise InvalidRequest(
+            f"A window must have a time zone, and end after it starts: {since.isoformat()} .. {until.isoformat()}.",
+            hint="Give both moments as in 2013-10-01T00:00:00Z.",
+        )
+    return Window(since, until)
 
-    Raises
-    ------
-    NotFound
-        When there is none of that id.
-    """
-    raise NotImplementedError
+
+def _reference(repo: FeatureRepo, version: str | None, settings: Settings | None) -> tuple[str, Reference]:
+    version = version or pointed_version(repo.layout, "champion")
+    if version is None:
+        raise ModelUnavailable("There is no champion to test for drift.", hint="Train one: punctual train")
+    folder = repo.layout.models / version
+    # A good copy needs no MLflow; a version without one, or with a damaged one, is fetched.
+    if not version.isdigit() or not (folder / HEADER).is_file() or not is_whole(folder):
+        folder = RegistryReader(repo, settings).ensure(version)
+    return version, Reference.load(folder)
+
+
+def _too_few(rows: int, limits: Drift) -> dict[str, Any]:
+    reason = f"{rows:,} predictions; below {limits.min_rows:,} (drift.min_rows in problem.yaml) nothing is said."
+    nothing = {"share": 0.0, "features": [], "prediction": None, "performance": None}
+    return {**nothing, "verdict": "too few rows", "reasons": [reason]}
+
+
+def _notes(reference: Reference, rows: int, sampled: int, length: timedelta) -> list[str]:
+    profile = reference.profile
+    notes = [
+        f"The reference is all {profile['rows']:,} rows of the training snapshot: trained on, validated on and tested "
+        f"on. What is drawn, and the Kolmogorov-Smirnov tests, take {reference.sample.num_rows:,} of them."
+    ]
+    if sampled < rows:
+        notes.append(f"{sampled:,} of {rows:,} predictions were looked at, drawn by their ids from all of the window.")
+    windows = usual_length(profile["windows"], length)
+    if windows:
+        count = profile["windows"][windows]
+        notes.append(f"A limit is how far the training period's own windows ({count} of {windows}) lay from the whole.")
+    else:
+        notes.append("The training period is too short to say how far its own windows lie from the whole.")
+    return notes

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
+    from core.reference import Reference
     from core.repo import FeatureRepo
 
 __all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry"]
@@ -110,8 +111,10 @@ class Registry(RegistryReader):
         with reachable(self.uri):
             return Path(self.client.download_artifacts(run_id, REPORTS, str(folder)))
 
-    def register(self, model: PredictionModel, example: pd.DataFrame, tags: dict[str, str]) -> str:
-        """Log a model to the active run, register it, and make it the challenger.
+    def register(
+        self, model: PredictionModel, example: pd.DataFrame, tags: dict[str, str], reference: Reference
+    ) -> str:
+        """Log a model to the active run with the reference of its data, register it, and make it the challenger.
 
         Returns
         -------
@@ -122,6 +125,7 @@ class Registry(RegistryReader):
 
         with tempfile.TemporaryDirectory() as folder:
             model.save(Path(folder) / MODEL_FOLDER)
+            reference.save(Path(folder) / MODEL_FOLDER)
             info = self._mlflow.pyfunc.log_model(
                 name=MODEL_FOLDER,
                 python_model=ProbabilityModel(),

@@ -8,6 +8,7 @@ import numpy as np
 
 # From how often each row was drawn, (n,), to the sample's metric.
 OfCounts = Callable[[np.ndarray], float]
+RESAMPLES = 200
 
 
 def metric_of_counts(metric: str, y: np.ndarray, probability: np.ndarray) -> OfCounts:
@@ -48,6 +49,28 @@ def metric_of_counts(metric: str, y: np.ndarray, probability: np.ndarray) -> OfC
         return float(positive @ precision / positive.sum())
 
     return {"auc": auc, "average_precision": average_precision}[metric]
+
+
+def standard_error(
+    metric: str, y: np.ndarray, probability: np.ndarray, groups: np.ndarray, seed: int
+) -> tuple[float, float]:
+    """Return a metric and its standard error, from 200 samples of whole groups, drawn anew.
+
+    Parameters
+    ----------
+    metric, y, probability
+        See :func:`metric_of_counts`.
+    groups : array (n,)
+        Rows of one group stand or fall together: those of one day share its weather, and count for less than as many
+        of different days.
+    seed : int
+        Of the samples.
+    """
+    of_counts, rng = metric_of_counts(metric, y, probability), np.random.default_rng(seed)
+    names, place = np.unique(groups, return_inverse=True)
+    k = len(names)
+    samples = [of_counts(np.bincount(rng.integers(0, k, k), minlength=k)[place]) for _ in range(RESAMPLES)]
+    return of_counts(np.ones(len(y))), float(np.nanstd(samples))
 
 
 def _mean_of(loss: np.ndarray) -> OfCounts:

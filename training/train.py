@@ -27,6 +27,7 @@ from training.gate import Verdict, judge
 from training.inputs import as_columns
 from training.overrides import Overrides
 from training.promotion import GATE, Promotions
+from training.reference import reference_of
 from training.registry import CHAMPION, JOB_TAG, REPORTS, Registry
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def _run(run: _Run, tags: dict[str, str], raw_until: str, advance: Any, *, promo
         registry.log({**facts, **settings}, report["test"])
         registry.log_folder(run.folder, REPORTS)
         advance(note="registering")
-        version = registry.register(model, _example(data, model), run.tags)
+        reference = reference_of(model, data, run.params.seed)
+        version = registry.register(model, _example(data, model), run.tags, reference)
         return _judged(run, version, model, report, promote=promote)
 
 
