@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.pages import audit, health, keys, predict, users
+from dashboard.pages import audit, data, health, keys, predict, training, users
 
 if TYPE_CHECKING:
     from dashboard.session import Session
@@ -42,6 +42,8 @@ class Page:
 
 PAGES = (
     Page("Use", "Predict", "online_prediction", predict.show, everybody=True),
+    Page("Build", "Data", "database", data.show),
+    Page("Build", "Training", "model_training", training.show),
     Page("Admin", "Users", "group", users.show),
     Page("Admin", "API keys", "key", keys.show),
     Page("Admin", "Audit log", "history", audit.show),

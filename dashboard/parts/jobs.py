@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,6 +15,8 @@ from dashboard.parts.status import told
 
 _EVERY = "1s"
 _LINES = 400
+_LISTED = 20
+_ROUND = re.compile(r"round (\d+), validation log loss ([\d.]+)")
 _STEP = {
     "waiting": ":material/radio_button_unchecked:",
     "running": ":material/pending:",
@@ -31,6 +35,30 @@ def prefix(name: Name) -> str:
 def over(job: dict[str, Any]) -> bool:
     """Say whether nothing more happens to a job by itself."""
     return job["status"] in ("done", "failed", "cancelled")
+
+
+def section(who: Current, name: Name) -> None:
+    """Show the job that was started last, or is at work, and the ones before it to choose from."""
+    jobs = who.call.get(name, f"{prefix(name)}/jobs", limit=_LISTED)["jobs"]
+    if not jobs:
+        st.caption("No job has run yet.")
+        return
+    labels = {job["id"]: f"{job['kind']}, {words.moment(job['created_at'])}: {job['status']}" for job in jobs}
+    at_work = [job["id"] for job in reversed(jobs) if job["status"] == "running"]
+    chosen = st.session_state.get(_chosen(name))
+    first = chosen if chosen in labels else next(iter(at_work), jobs[0]["id"])
+    ids = list(labels)
+    picked = st.selectbox("Job", ids, ids.index(first), format_func=labels.__getitem__, width=480)
+    watch(who, name, picked)
+
+
+def start(who: Current, name: Name, path: str, body: dict[str, Any] | None = None) -> None:
+    """Start a job and show it."""
+    with told():
+        with st.spinner("Starting ..."):
+            job = who.call.send(name, "POST", path, body or {})
+        st.session_state[_chosen(name)] = job["id"]
+        st.rerun()
 
 
 def watch(who: Current, name: Name, job_id: str) -> None:
@@ -85,6 +113,9 @@ def _log(who: Current, name: Name, job_id: str) -> None:
     found = who.call.get(name, f"{prefix(name)}/jobs/{job_id}/log", since=kept["next"])
     kept["next"] = found["next"]
     kept["lines"] = [*kept["lines"], *found["lines"]][-_LINES:]
+    if told_rounds := rounds(kept["lines"]):
+        st.caption("Log loss on the validation rows, by round")
+        st.line_chart(told_rounds, height=160)
     if kept["lines"]:
         st.code("\n".join(kept["lines"]), language=None, height=240, wrap_lines=True)
     else:
@@ -103,6 +134,22 @@ def _buttons(who: Current, name: Name, job: dict[str, Any]) -> None:
         with told():
             who.call.send(name, "POST", f"{path}/retry")
             st.rerun()
+
+
+def rounds(lines: Sequence[str]) -> dict[int, float]:
+    """Return what a training has told of its rounds: round to validation log loss, of the newest candidate."""
+    found: dict[int, float] = {}
+    for line in lines:
+        if match := _ROUND.search(line):
+            number = int(match[1])
+            if found and number <= max(found):
+                found = {}
+            found[number] = float(match[2])
+    return found
+
+
+def _chosen(name: Name) -> str:
+    return f"job-{name}"
 
 
 def _colour(status: str) -> Any:

@@ -46,3 +46,12 @@ def value(given: Any) -> str:
 def share(probability: float) -> str:
     """Return a probability as per cent, with a digit more where it is near its ends."""
     return f"{probability:.1%}" if 0.01 <= probability <= 0.99 else f"{probability:.2%}"
+
+
+def several(given: Any) -> str:
+    """Return a list or an object as one line."""
+    if isinstance(given, dict):
+        return "; ".join(f"{name}: {several(one)}" for name, one in given.items())
+    if isinstance(given, list | tuple):
+        return "; ".join(several(one) for one in given)
+    return value(given)
