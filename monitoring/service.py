@@ -24,6 +24,7 @@ from monitoring.alarms import Alarms, State
 from monitoring.decisions import Decisions
 from monitoring.documents import ACCEPTED, VERSION, AlarmId, DriftRequest, ReportId, TurnRequest
 from monitoring.jobs import DRIFT, on_schedule, register_jobs, start_turn
+from monitoring.metrics import add_monitoring_gauges
 from monitoring.watch import turns
 
 _READ = requires("data", "train", "read")
@@ -87,6 +88,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     _add_looks(app, service)
     _add_alarms(app, service)
     add_job_routes(app, service.jobs, scope="train", reading=("data", "read"))
+    add_monitoring_gauges(app, repo, service.alarms)
     return harden(app)
 
 
