@@ -36,9 +36,9 @@ _ROW = [("key", pa.string()), ("moment", _TIME), ("agrees", pa.bool_())]
 
 # The order in which the predictions for one row of the spine come: the first one counts.
 COUNTS_FIRST = (
-    "agrees DESC, predicted_at > moment, "
-    "CASE WHEN predicted_at <= moment THEN predicted_at END DESC, "
-    "CASE WHEN predicted_at <= moment THEN prediction_id END DESC, "
+    "agrees DESC, "
+    "CASE WHEN predicted_at <= moment THEN predicted_at END DESC NULLS LAST, "
+    "CASE WHEN predicted_at <= moment THEN prediction_id END DESC NULLS LAST, "
     "predicted_at, prediction_id"
 )
 
