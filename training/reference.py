@@ -192,11 +192,11 @@ def _usual(
     missing = np.stack([there, rows - there], axis=1)
     enough = kept & (there >= MIN_WINDOW_ROWS)
     values = stability_index(counts, by_bin[enough])
-    least, most = np.full(w, len(codes)), np.full(w, -1)
-    np.minimum.at(least, window, codes)
-    np.maximum.at(most, window, codes)
+    one = np.zeros(w, dtype=codes.dtype)
+    one[window] = codes  # some value of each window: where no other differs, it stands still
+    differing = np.bincount(window, codes != one[window], minlength=w)
     return {
         "values": float(np.quantile(values, USUAL, method="higher")) if len(values) else 0.0,
         "missing": float(stability_index(missing.sum(axis=0), missing[kept]).max()),
-        "still": bool((least == most)[enough].any()),
+        "still": bool((differing[enough] == 0).any()),
     }

@@ -42,10 +42,11 @@ def describe(kind: str, column: pa.ChunkedArray) -> dict[str, Any]:
     """
     values = present(kind, column)
     there = len(values)
-    about = {"kind": kind, "missing": 1 - there / len(column) if len(column) else 0.0}
-    found = sorted(value_counts(values).items(), key=lambda c: (-c[1], c[0]))
-    about["top"] = found[0][1] / there if there else 0.0
-    if kind == "categorical" or len(found) <= FEW_VALUES:
+    counts = pc.value_counts(values.combine_chunks()).field("counts")
+    top = pc.max(counts).as_py() / there if there else 0.0
+    about = {"kind": kind, "missing": 1 - there / len(column) if len(column) else 0.0, "top": top}
+    if kind == "categorical" or len(counts) <= FEW_VALUES:
+        found = sorted(value_counts(values).items(), key=lambda c: (-c[1], c[0]))
         return {**about, "values": dict(found[:MOST_CATEGORIES]), "others": sum(n for _, n in found[MOST_CATEGORIES:])}
     # A bin ends with the value at its quantile, so that a value which is very common has a bin of its own.
     edges = np.unique(np.quantile(values.to_numpy(), np.arange(1, BINS) / BINS, method="lower"))
