@@ -91,7 +91,7 @@ def test_turns_decisions_and_alarms_are_told(api, world, keys):
     Alarms(database, "loans").raise_alarm("drift", "default_risk", "it moved", at=MONDAY, value=0.5, threshold=0.3)
     (alarm,) = api.get("/monitoring/alarms", params={"state": "open"}).json()["alarms"]
     assert (alarm["kind"], alarm["words"], alarm["acknowledged_by"]) == ("drift", "it moved", None)
-    assert api.post(f"/monitoring/alarms/{alarm['id']}/acknowledge").json()["acknowledged_by"] == "train"
+    assert api.post(f"/monitoring/alarms/{alarm['id']}/acknowledge").json()["acknowledged_by"] == "key:train"
     problem(api.post("/monitoring/alarms/999/acknowledge"), 404)
     assert api.get("/monitoring/alarms", params={"state": "cleared"}).json()["alarms"] == []
     problem(api.get("/monitoring/alarms", params={"state": "x"}), 422)
