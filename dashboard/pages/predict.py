@@ -77,7 +77,7 @@ def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, st
         known = features.look_up(who, key)
     missing = [name for name in known["must_be_sent"] if name != contract.key.name]
     left, right = st.columns(2, gap="large")
-    with right:
+    with left:  # what is asked comes first on a phone
         if missing:
             st.info(f"To predict, fill in {', '.join(missing)} below: the store does not know it.")
         elif st.button("Predict", type="primary", icon=":material/online_prediction:"):
@@ -89,7 +89,7 @@ def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, st
             st.caption("Nothing was predicted for it here yet.")
         if contract.inputs:
             _what_if(who, contract, key, known)
-    with left:
+    with right:
         features.cards(who, known)
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _STYLE = """<style>
 .block-container { padding-top: 3.25rem; }
+.block-container h1 { font-size: 2rem; padding: .5rem 0; }
+@media (min-width: 60rem) { .block-container { padding-left: 3rem; padding-right: 3rem; } }
 form.out { margin: 0; display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; }
 form.out button, form.out a { font: inherit; color: inherit; background: transparent; text-decoration: none;
   border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: .5rem; padding: .3rem .75rem;
