@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from training.train import Outcome
 
 
+# Each of these gives a test models of its own: a training takes seconds, and MLflow as long again.
+_TRAININGS = frozenset({"trainable", "rivals", "contested"})
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Count the tests that train anew among the slow ones."""
+    if _TRAININGS & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a loans repo with feature rows of its first two months; nobody writes to it."""
