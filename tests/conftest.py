@@ -1,4 +1,4 @@
-"""A real Valkey for every test that asks for one."""
+"""What all tests share: a patient hypothesis, free ports, and a real Valkey for every test that asks for one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast a busy machine makes up examples says nothing about what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def free_port() -> int:
