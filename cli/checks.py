@@ -49,18 +49,20 @@ def skew(
     with context.online_store(repo):
         report = check_sampled(repo, sample)
     report.add(check_logged(repo, logged))
+    meant = "".join(f" {count:,} were {reason}." for reason, count in sorted(report.explained.items()))
     _conclude(
         [str(difference) for difference in report.differences],
-        f"No skew: {report.values:,} values of {report.rows:,} rows are the same online and offline.",
+        f"No skew: {report.values:,} values of {report.rows:,} rows are the same online and offline.{meant}",
         "values differ between online and offline",
+        report.unexplained,
     )
 
 
-def _conclude(found: list[str], good: str, bad: str) -> None:
+def _conclude(found: list[str], good: str, bad: str, count: int | None = None) -> None:
     if not found:
         console.print(good)
         return
     for line in found[:_SHOWN]:
         console.print(f"  {line}", markup=False, soft_wrap=True)
     more = f" (the first {_SHOWN} are above)" if len(found) > _SHOWN else ""
-    raise CheckFailed(f"{len(found)} {bad}{more}.")
+    raise CheckFailed(f"{len(found) if count is None else count} {bad}{more}.")

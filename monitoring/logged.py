@@ -98,10 +98,12 @@ def count_logged(repo: FeatureRepo, since: datetime, until: datetime, *, version
     return count
 
 
-def within(since: datetime, until: datetime, version: str | None = None) -> str:
-    """Return the SQL condition of a window, and of a model version."""
-    window = f"predicted_at >= {moment(since)} AND predicted_at < {moment(until)}"
-    return window if version is None else f"{window} AND model_version = {text(version)}"
+def within(since: datetime | None, until: datetime | None, version: str | None = None) -> str:
+    """Return the SQL condition of a window, open where a bound is None, and of a model version."""
+    conditions = [f"predicted_at >= {moment(since)}"] if since else []
+    conditions += [f"predicted_at < {moment(until)}"] if until else []
+    conditions += [f"model_version = {text(version)}"] if version is not None else []
+    return " AND ".join(conditions) or "true"
 
 
 def _chosen(repo: FeatureRepo, since: datetime, until: datetime, version: str | None) -> list[Part]:

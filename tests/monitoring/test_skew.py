@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 
-from core.settings import get_settings
-from monitoring.skew import check_logged, check_sampled, compare, same
+from monitoring.comparison import compare, same
+from monitoring.skew import check_logged, check_sampled
 from stores.connection import connect
 from stores.registry import open_store
-from tests.serving import world as worlds
-from tests.serving.world import World
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    get_settings()
-    built = worlds.build(tmp_path_factory.mktemp("skew") / "loans")
-    yield built
-    built.server.stop()
 
 
 @pytest.mark.parametrize(
@@ -47,19 +36,22 @@ def test_a_difference_names_row_feature_and_both_values():
     assert str(report.differences[0]) == "loan 8: x is 2 online, 3 offline"
 
 
-def test_what_was_materialized_is_what_history_says(world):
-    report = check_sampled(world.repo, 50)
+def test_what_was_materialized_is_what_history_says(served):
+    report = check_sampled(served.repo, 50)
     assert report.values > 200
     assert report.differences == []
 
 
-def test_without_predictions_there_is_nothing_logged_to_compare(world):
-    assert check_logged(world.repo, 10).rows == 0
+def test_without_predictions_there_is_nothing_logged_to_compare(served):
+    assert check_logged(served.repo, 10).rows == 0
 
 
-def test_a_row_that_was_lost_online_is_found(world):
-    client = connect(open_store(world.repo).config)
+def test_a_row_that_was_lost_online_is_found(served):
+    client = connect(open_store(served.repo).config)
     keys = [k for k in client.scan_iter(b"*loan_id*") if not k.startswith(b"punctual:")]
     client.delete(*keys)
-    report = check_sampled(world.repo, 5)
+    report = check_sampled(served.repo, 5)
+    client.flushall()
+    served.fill()
     assert any("loan_terms" in d.where for d in report.differences)
+    assert check_sampled(served.repo, 5).unexplained == 0

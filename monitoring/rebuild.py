@@ -1,0 +1,141 @@
+"""Rebuilds logged vectors offline, as of the moment of each prediction.
+
+Two things are meant to differ, and are counted as explained: what a view's policy ``stale: missing`` withheld, and keys
+and inputs that could have been looked up and that the client sent itself. What hangs on those is rebuilt from what was
+sent.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pyarrow as pa
+from feast.type_map import feast_value_type_to_pa
+from feast.value_type import ValueType
+
+from core.windows import as_utc
+from monitoring.comparison import SkewReport, compare, is_missing
+from serving.resolve import needs
+from stores.entities import EVENT_TIMESTAMP
+from stores.plan import Promise
+from stores.registry import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.repo import FeatureRepo
+    from monitoring.comparison import Explain
+
+WITHHELD = "older than promised, and withheld"
+SENT = "sent by the client"
+COLUMNS = ("prediction_id", "predicted_at", "entity", "features", "stale", "schema_hash")
+_TIME = pa.timestamp("us", tz="UTC")
+Row = dict[str, Any]
+
+
+class Rebuilder:
+    """Compares logged vectors with what history says.
+
+    Parameters
+    ----------
+    repo : FeatureRepo
+        Whose feature rows and definitions to rebuild from.
+    """
+
+    def __init__(self, repo: FeatureRepo) -> None:
+        self._store = open_store(repo)
+        self._needs = needs(repo, self._store)
+        self.service = self._needs.service.name
+        computed = {view.name for view in self._needs.on_demand}
+        self._withholding = frozenset(
+            projection.name_to_use()
+            for projection in self._needs.reading.feature_view_projections
+            if projection.name not in computed
+            and Promise.of(self._store.get_feature_view(projection.name)).policy == "missing"
+        )
+        self._stored_in = {
+            feature.name: projection.name_to_use()
+            for projection in self._needs.service.feature_view_projections
+            if projection.name not in computed
+            for feature in projection.features
+        }
+        self._computed_from = {
+            feature.name: frozenset(source.name_to_use() for source in view.source_feature_view_projections.values())
+            for view in self._needs.on_demand
+            for feature in view.features
+        }
+
+    def compare(self, logged: pa.Table) -> SkewReport:
+        """Compare some predictions of this feature service.
+
+        Parameters
+        ----------
+        logged : pyarrow.Table
+            :data:`COLUMNS` of the prediction log.
+        """
+        report = SkewReport()
+        rows = logged.to_pylist()
+        entities = [orjson.loads(row.pop("entity")) for row in rows]
+        moments = [row["predicted_at"] for row in rows]
+        offline = self._history(self._needs.types, entities, moments, self._needs.service)
+        # Models of several versions may take turns, and each sees features of its own.
+        for schema in dict.fromkeys(row["schema_hash"] for row in rows):
+            chosen = [i for i, row in enumerate(rows) if row["schema_hash"] == schema]
+            report.add(self._vectors([rows[i] for i in chosen], offline.take(chosen)))
+        report.add(self._looked_up(rows, entities, moments))
+        return report
+
+    def _vectors(self, rows: Sequence[Row], offline: pa.Table) -> SkewReport:
+        vectors = [orjson.loads(row.pop("features")) for row in rows]
+        names = [n for n in vectors[0] if n in offline.column_names and n not in self._needs.types]
+        online = {name: [vector.get(name) for vector in vectors] for name in names}
+        withheld = [self._withholding.intersection(row["stale"]) for row in rows]
+
+        def explain(row: int, feature: str, value: Any) -> str | None:
+            if feature in self._computed_from:  # without its inputs it may have come out as anything
+                return WITHHELD if self._computed_from[feature] & withheld[row] else None
+            return WITHHELD if self._stored_in.get(feature) in withheld[row] and is_missing(value) else None
+
+        return compare(_labels(rows), online, _columns(offline, names), names, explain)
+
+    def _looked_up(self, rows: Sequence[Row], entities: Sequence[Row], moments: Sequence[datetime]) -> SkewReport:
+        """Compare what came with the entities with what the store would have given for them."""
+        names = list(self._needs.lookups)
+        if not names:
+            return SkewReport()
+        keys = {name: self._needs.types[name] for name in self._needs.entity_keys}
+        offline = self._history(keys, entities, moments, list(self._needs.lookups.values()))
+        online = {name: _typed([e.get(name) for e in entities], self._needs.types[name]) for name in names}
+        explain: Explain = lambda _row, _feature, value: None if is_missing(value) else SENT  # noqa: E731
+        report = compare(_labels(rows), online, _columns(offline, names), names, explain)
+        report.rows = 0  # they are counted already
+        return report
+
+    def _history(self, types: Any, entities: Sequence[Row], moments: Sequence[datetime], features: Any) -> pa.Table:
+        columns = {
+            name: pa.array(_typed([entity.get(name) for entity in entities], kind), _arrow(kind))
+            for name, kind in types.items()
+        }
+        frame = pa.table({**columns, EVENT_TIMESTAMP: pa.array(moments, _TIME)}).to_pandas(integer_object_nulls=True)
+        return self._store.get_historical_features(entity_df=frame, features=features).to_arrow()
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    return [f"prediction {row['prediction_id']}" for row in rows]
+
+
+def _columns(table: pa.Table, names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: table.column(name).to_pylist() for name in names}
+
+
+def _typed(values: list[Any], kind: ValueType) -> list[Any]:
+    """Return what JSON made text of as moments again."""
+    if kind is not ValueType.UNIX_TIMESTAMP:
+        return values
+    return [None if value is None else as_utc(datetime.fromisoformat(value)) for value in values]
+
+
+def _arrow(kind: ValueType) -> pa.DataType:
+    return _TIME if kind is ValueType.UNIX_TIMESTAMP else feast_value_type_to_pa(kind)
