@@ -208,7 +208,9 @@ def compare(reference: Reference, current: pa.Table, truth: pa.Table, limits: Dr
     reasons = [f.words for f in features if f.broken]
     if counted and share >= limits.share:
         names = ", ".join(f.name for f in drifted)
-        reasons.append(f"{len(drifted)} of {len(counted)} features drifted; {limits.share:.0%} are many: {names}.")
+        reasons.append(
+            f"{len(drifted)} of {len(counted)} features drifted; {100 * limits.share:.0f} % are many: {names}."
+        )
     if prediction.drifted:
         reasons.append(prediction.words)
     if performance and performance["drifted"]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from core.problem import Drift
 
 FROZEN_TOP = 0.5  # where the commonest value has more of the reference, a window full of it is nothing new
+_WORTH_SAYING = 0.0005  # a share that is not shown as 0.0 %
 
 
 @dataclass(frozen=True)
@@ -121,18 +122,20 @@ def _judge(
 
 def _words(column: ColumnDrift, finding: Finding, *, moved: bool) -> str:
     said = []
-    if column.missing_current or column.missing_reference:
-        said.append(
-            f"missing in {column.missing_current:.1%} of the rows, {column.missing_reference:.1%} in the reference"
-        )
+    if max(column.missing_current, column.missing_reference) >= _WORTH_SAYING:
+        more = ", many more than usual" if column.missing_jump else ""
+        now, before = 100 * column.missing_current, 100 * column.missing_reference
+        said.append(f"missing in {now:.1f} % of the rows, {before:.1f} % in the reference{more}")
     if finding.new:
         named = ", ".join(finding.new[:5]) + (", …" if len(finding.new) > 5 else "")
-        said.append(f"unknown to the reference: {named} ({finding.unknown:.1%} of the rows)")
+        said.append(f"unknown to the reference: {named} ({100 * finding.unknown:.1f} % of the rows)")
     if column.frozen:
         said.append(f"stands still at {finding.only}, where the reference has many values")
     if column.effect is None:
         said.append("too few values to say how they spread")
     else:
         how = "moved" if moved else "left out of the verdict" if column.ignored else "within what is usual"
-        said.append(f"{how} (index {column.effect:.2f}, limit {column.threshold:.2f}; p {column.adjusted_p:.2g})")
+        said.append(
+            f"values {how} (index {column.effect:.2f}, limit {column.threshold:.2f}; p {column.adjusted_p:.2g})"
+        )
     return f"{column.name}: {'; '.join(said)}."

@@ -94,7 +94,7 @@ def _compare(name: str, test: Mapping[str, Any], truth: pa.Table, windows: Mappi
 
 
 def _words(name: str, metric: Mapping[str, Any], against: str) -> str:
-    how = "worse" if metric["drifted"] else "no worse than they vary"
+    how = "worse" if metric["drifted"] else "no worse than usual"
     return (
         f"{_NAMES[name]} {metric['current']:.3f}, {metric['reference']:.3f} in {against}: {how} "
         f"(by {metric['worse']:+.3f}, 95 % between {metric['low']:+.3f} and {metric['high']:+.3f})"

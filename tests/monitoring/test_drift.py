@@ -42,7 +42,7 @@ def test_a_large_move_is_seen_and_named_whatever_the_size(rows):
     moved = window(rows, amount=drift_world.traffic(rows, 1)["amount"].to_numpy() + 20)
     found = compared(moved)
     assert feature(found, "amount").drifted
-    assert "amount: moved" in feature(found, "amount").words
+    assert "amount: values moved" in feature(found, "amount").words
     assert [f.name for f in found.features if f.drifted] == ["amount"]
     assert found.verdict == "no drift"  # one of five features: below the share
 
@@ -61,7 +61,7 @@ def test_enough_drifted_features_are_drift_and_the_reason_names_them():
     found = compared(window(rows, noise=rng.normal(1, 1, rows), amount=rng.normal(140, 20, rows)))
     assert found.verdict == "drift"
     assert found.share == pytest.approx(2 / 5)
-    assert "2 of 5 features drifted; 30% are many: amount, noise." in found.reasons
+    assert "2 of 5 features drifted; 30 % are many: amount, noise." in found.reasons
 
 
 def test_values_that_go_missing_raise_the_alarm_alone():
@@ -71,7 +71,7 @@ def test_values_that_go_missing_raise_the_alarm_alone():
     assert (column.missing_jump, column.frozen, column.missing_reference) == (True, False, 0.0)
     assert column.missing_current == pytest.approx(0.2)
     assert found.verdict == "drift"
-    assert "noise: missing in 20.0% of the rows, 0.0% in the reference" in found.reasons[0]
+    assert "noise: missing in 20.0 % of the rows, 0.0 % in the reference, many more than usual" in found.reasons[0]
 
 
 def test_a_feature_that_vanishes_altogether_raises_the_alarm():
@@ -110,7 +110,7 @@ def test_what_problem_yaml_ignores_is_reported_and_does_not_count():
     found = compared(window(noise=[1.0] * 1500, waiting=[3.25] * 1500), limits)
     assert found.verdict == "no drift"
     assert feature(found, "noise").effect > 1
-    assert "left out of the verdict" in feature(found, "noise").words
+    assert "values left out of the verdict" in feature(found, "noise").words
     gone = compared(window(noise=pa.nulls(1500, pa.float64())), limits)
     assert gone.verdict == "drift"  # by itself nothing goes missing
 
@@ -120,7 +120,7 @@ def test_predictions_that_moved_are_drift():
     found = compared(window().set_column(5, SCORE, pa.array(score**3)))
     assert found.prediction.drifted
     assert found.verdict == "drift"
-    assert "predicted probability: moved" in found.reasons[0]
+    assert "predicted probability: values moved" in found.reasons[0]
 
 
 def test_limits_are_how_far_the_training_periods_own_windows_lay():
