@@ -12,8 +12,7 @@ from core.errors import Conflict, PunctualError
 from dashboard.parts import explain, features, marks, words
 from dashboard.parts.contract import Contract, changes, read_contract
 from dashboard.parts.current import Current, me
-from dashboard.parts.status import there as answers
-from dashboard.parts.status import told
+from dashboard.parts.status import there, told
 from dashboard.parts.tables import table
 from dashboard.parts.widgets import ask_all
 
@@ -24,15 +23,16 @@ _COLUMNS = ("at", "entity", "asked", "class", "probability", "model_version", "p
 def show() -> None:
     """Draw the page."""
     who = me()
-    if not answers("prediction"):
-        st.title("Predict")
+    title = st.empty()
+    if not there("prediction"):
+        title.title("Predict")
         _history(who)
         return
     with told():
         with st.spinner("Reading what can be asked ..."):
             contract = _contract(who.call)
             classes, threshold = _champion(who)
-        st.title(contract.title)
+        title.title(contract.title)
         typed = _choose(who, contract)
         if typed:
             _entity(who, contract, typed, classes, threshold)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dashboard.session import Session
 
 _STYLE = """<style>
-.block-container { padding-top: 3.25rem; }
+.block-container { padding-top: 4rem; }
 .block-container h1 { font-size: 2rem; padding: .5rem 0; }
 @media (min-width: 60rem) { .block-container { padding-left: 3rem; padding-right: 3rem; } }
 form.out { margin: 0; display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; }

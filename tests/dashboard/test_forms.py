@@ -1,0 +1,151 @@
+"""Forms that are made of what the services say: widgets for every kind of value, and what they send."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard.pages.data import counted, report_rows
+from dashboard.parts.explore import profile
+from dashboard.parts.jobs import over, rounds
+from dashboard.parts.retrain import request
+from training.overrides import Overrides, options
+from training.params import TrainParams
+
+OPTIONS = options(TrainParams(), ["logistic", "catboost"])["candidates"]
+
+
+def asked(kind: str, value: Any, known: tuple[str, ...] = ()) -> AppTest:
+    def script(kind, value, known):  # (Streamlit runs its text alone: nothing of this module is known in it)
+        import streamlit as st
+
+        from dashboard.parts.contract import Field, sent
+        from dashboard.parts.widgets import ask
+
+        field = Field("a_field", kind, False, "view", "feature")
+        st.json({"given": sent(ask(field, value, known, key="k"))})
+
+    app = AppTest.from_function(script, default_timeout=20, args=(kind, value, known)).run()
+    assert not app.exception, app.exception
+    return app
+
+
+def given(app: AppTest) -> Any:
+    import json
+
+    return json.loads(app.json[0].value)["given"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "widget", "typed", "sent"),
+    [
+        ("integer", 3, "number_input", 4, 4),
+        ("integer", None, "number_input", 4, 4),
+        ("number", 2174.26, "number_input", 0.5, 0.5),
+        ("number", 3, "number_input", 2.5, 2.5),
+        ("text", "north", "text_input", "south", "south"),
+        ("boolean", True, "selectbox", False, False),
+        ("boolean", None, "selectbox", True, True),
+        (
+            "moment",
+            "2024-03-01T12:00:00Z",
+            "datetime_input",
+            datetime(2024, 3, 2, 8, 30),
+            "2024-03-02T08:30:00+00:00",
+        ),
+    ],
+)
+def test_every_kind_of_value_has_its_widget(kind: str, value: Any, widget: str, typed: Any, sent: Any):
+    app = asked(kind, value)
+    before = given(app)
+    if kind == "moment":
+        assert before == "2024-03-01T12:00:00+00:00"
+    else:
+        assert before == value
+    one = getattr(app, widget)[0]
+    assert one.label.startswith("a field")
+    one.set_value(typed).run()
+    assert given(app) == sent
+
+
+def test_texts_that_were_seen_are_offered_and_others_can_be_typed():
+    app = asked("text", "north", ("south", "west", "north"))
+    assert app.selectbox[0].options == ["north", "south", "west"]
+    app.selectbox[0].set_value("west").run()
+    assert given(app) == "west"
+
+
+def test_whole_numbers_that_a_browser_cannot_hold_are_kept_to_the_digit():
+    app = asked("integer", 2**60 + 1)
+    assert given(app) == 2**60 + 1
+
+
+def test_an_ordinary_training_is_asked_for_in_no_more_words_than_it_needs():
+    defaults = {name: {p: o["default"] for p, o in OPTIONS[name]["parameters"].items()} for name in OPTIONS}
+    assert request(OPTIONS, ["logistic", "catboost"], defaults) == {"promote": True}
+
+
+def test_what_is_chosen_for_a_training_is_what_the_service_takes():
+    chosen = ["catboost"]
+    body = request(
+        OPTIONS, chosen, {"catboost": {"depth": 5}}, since=date(2024, 1, 1), until=date(2024, 2, 1), promote=False
+    )
+    assert body == {
+        "promote": False,
+        "candidates": ["catboost"],
+        "overrides": {"catboost": {"depth": 5}},
+        "since": "2024-01-01T00:00:00+00:00",
+        "until": "2024-02-01T00:00:00+00:00",
+    }
+    checked = Overrides.checked(
+        candidates=body["candidates"],
+        params=body["overrides"],
+        since=datetime.fromisoformat(body["since"]),
+        until=datetime.fromisoformat(body["until"]),
+    )
+    assert checked.since == datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def test_a_training_s_rounds_are_read_from_its_log():
+    lines = [
+        "2024-03-01T00:00:00Z round 0, validation log loss 0.6900",
+        "2024-03-01T00:00:00Z something else",
+        "2024-03-01T00:00:01Z round 10, validation log loss 0.5000",
+    ]
+    assert rounds(lines) == {0: 0.69, 10: 0.5}
+    assert rounds([*lines, "round 0, validation log loss 0.7000"]) == {0: 0.7}, "the next candidate begins anew"
+    assert rounds([]) == {}
+
+
+def test_a_job_is_over_when_nothing_more_happens():
+    assert [over({"status": s}) for s in ("queued", "running", "done", "failed", "cancelled")] == [False] * 2 + [
+        True
+    ] * 3
+
+
+def test_reports_are_a_row_a_table():
+    found = {"rows": 10, "quarantined": 3, "reasons": {"rare": 1, "common": 2}, "warnings": {}}
+    report = {"window": "w1", "tables": {"loans": found}}
+    assert report_rows(report) == [
+        {
+            "window": "w1",
+            "table": "loans",
+            "rows": 10,
+            "quarantined": 3,
+            "reasons": "common: 2; rare: 1",
+            "warnings": "",
+        }
+    ]
+    assert counted({}) == ""
+
+
+def test_a_profile_counts_what_is_missing_and_what_differs():
+    rows = [{"a": 1, "b": None, "c": [1]}, {"a": 3, "b": "x", "c": [2]}, {"a": 3, "b": None, "c": None}]
+    a, b, c = profile(rows, ("a", "b", "c"), {"a": "BIGINT"})
+    assert (a["type"], a["missing"], a["different"], a["least"], a["most"]) == ("BIGINT", 0, 2, "1", "3")
+    assert (b["missing"], b["least"]) == (pytest.approx(2 / 3), "x")
+    assert c["different"] == 2
+    assert profile([], ("a",), {})[0]["missing"] is None
