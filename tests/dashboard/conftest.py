@@ -125,17 +125,18 @@ def world(_accounts_service: tuple[str, Accounts, Settings]) -> Accounting:
     return Accounting(*_accounts_service)
 
 
-@pytest.fixture
-def dashboard_services(world: Accounting, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+@pytest.fixture(scope="module")
+def dashboard_services(_accounts_service: tuple[str, Accounts, Settings]) -> Iterator[Services]:
     """What pages talk to, in this process: the accounts are real, the other services are not there."""
-    monkeypatch.setenv("PUNCTUAL_DATA_URL", world.url)
-    for name in ("PREDICTION", "TRAINING", "MONITORING"):
-        monkeypatch.setenv(f"PUNCTUAL_{name}_URL", "http://127.0.0.1:1")
-    get_settings.cache_clear()
-    services.cache_clear()
-    made = services()
-    made.board.look()
-    yield made
-    made.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUNCTUAL_DATA_URL", _accounts_service[0])
+        for name in ("PREDICTION", "TRAINING", "MONITORING"):
+            patch.setenv(f"PUNCTUAL_{name}_URL", "http://127.0.0.1:1")
+        get_settings.cache_clear()
+        services.cache_clear()
+        made = services()
+        made.board.look()
+        yield made
+        made.close()
     get_settings.cache_clear()
     services.cache_clear()

@@ -18,69 +18,51 @@ from training.params import TrainParams
 OPTIONS = options(TrainParams(), ["logistic", "catboost"])["candidates"]
 
 
-def asked(kind: str, value: Any, known: tuple[str, ...] = ()) -> AppTest:
-    def script(kind, value, known):  # (Streamlit runs its text alone: nothing of this module is known in it)
+BIG = 2**60 + 1
+# Kind, what is known, what was seen before; the widget, what is typed into it, and what is sent.
+CASES: dict[str, tuple[str, Any, tuple[str, ...], str, Any, Any]] = {
+    "count": ("integer", 3, (), "number_input", 4, 4),
+    "new_count": ("integer", None, (), "number_input", 4, 4),
+    "big_count": ("integer", BIG, (), "text_input", str(BIG + 2), BIG + 2),  # a browser would round it
+    "amount": ("number", 2174.26, (), "number_input", 0.5, 0.5),
+    "whole_amount": ("number", 3, (), "number_input", 2.5, 2.5),
+    "name": ("text", "bo", (), "text_input", "ada", "ada"),
+    "region": ("text", "north", ("south", "west", "north"), "selectbox", "west", "west"),
+    "rush": ("boolean", True, (), "selectbox", False, False),
+    "new_rush": ("boolean", None, (), "selectbox", True, True),
+    "due_at": (
+        "moment",
+        "2024-03-01T12:00:00+00:00",
+        (),
+        "datetime_input",
+        datetime(2024, 3, 2, 8, 30),
+        "2024-03-02T08:30:00+00:00",
+    ),
+}
+
+
+def test_every_kind_of_value_has_its_widget():
+    def script(cases):  # (Streamlit runs its text alone: nothing of this module is known in it)
         import streamlit as st
 
         from dashboard.parts.contract import Field, sent
         from dashboard.parts.widgets import ask
 
-        field = Field("a_field", kind, False, "view", "feature")
-        st.json({"given": sent(ask(field, value, known, key="k"))})
+        for name, (kind, value, known, *_) in cases.items():
+            st.session_state[f"given-{name}"] = sent(ask(Field(name, kind), value, known, key=name))
 
-    app = AppTest.from_function(script, default_timeout=20, args=(kind, value, known)).run()
+    app = AppTest.from_function(script, default_timeout=20, args=(CASES,)).run()
     assert not app.exception, app.exception
-    return app
-
-
-def given(app: AppTest) -> Any:
-    import json
-
-    return json.loads(app.json[0].value)["given"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "widget", "typed", "sent"),
-    [
-        ("integer", 3, "number_input", 4, 4),
-        ("integer", None, "number_input", 4, 4),
-        ("number", 2174.26, "number_input", 0.5, 0.5),
-        ("number", 3, "number_input", 2.5, 2.5),
-        ("text", "north", "text_input", "south", "south"),
-        ("boolean", True, "selectbox", False, False),
-        ("boolean", None, "selectbox", True, True),
-        (
-            "moment",
-            "2024-03-01T12:00:00Z",
-            "datetime_input",
-            datetime(2024, 3, 2, 8, 30),
-            "2024-03-02T08:30:00+00:00",
-        ),
-    ],
-)
-def test_every_kind_of_value_has_its_widget(kind: str, value: Any, widget: str, typed: Any, sent: Any):
-    app = asked(kind, value)
-    before = given(app)
-    if kind == "moment":
-        assert before == "2024-03-01T12:00:00+00:00"
-    else:
-        assert before == value
-    one = getattr(app, widget)[0]
-    assert one.label.startswith("a field")
-    one.set_value(typed).run()
-    assert given(app) == sent
-
-
-def test_texts_that_were_seen_are_offered_and_others_can_be_typed():
-    app = asked("text", "north", ("south", "west", "north"))
-    assert app.selectbox[0].options == ["north", "south", "west"]
-    app.selectbox[0].set_value("west").run()
-    assert given(app) == "west"
-
-
-def test_whole_numbers_that_a_browser_cannot_hold_are_kept_to_the_digit():
-    app = asked("integer", 2**60 + 1)
-    assert given(app) == 2**60 + 1
+    assert {name: app.session_state[f"given-{name}"] for name in CASES} == {
+        name: case[1] for name, case in CASES.items()
+    }
+    assert app.selectbox(key="region").options == ["north", "south", "west"]
+    for name, (_, _, _, widget, typed, _) in CASES.items():
+        getattr(app, widget)(key=name).set_value(typed)
+    app.run()
+    assert {name: app.session_state[f"given-{name}"] for name in CASES} == {
+        name: case[5] for name, case in CASES.items()
+    }
 
 
 def test_an_ordinary_training_is_asked_for_in_no_more_words_than_it_needs():
