@@ -51,16 +51,23 @@ def actor() -> str:
 
 
 @contextmanager
-def online_store(repo: FeatureRepo) -> Iterator[str]:
+def online_store(repo: FeatureRepo, *, own: bool = False) -> Iterator[str]:
     """Make sure that the online store answers while the block runs, and say where it is.
 
     A Redis that answers at the configured address is used as it is. On a loopback address where nothing
     listens, the embedded server is started, and stopped at the end.
 
+    Parameters
+    ----------
+    repo : FeatureRepo
+        Whose features it holds.
+    own : bool
+        Whether it must be this repo's own server: another may hold the features of the repo that this is a copy of.
+
     Raises
     ------
     PortInUse
-        When something else listens there.
+        When something else listens there, or a Redis that is not this repo's own and ``own`` asks for that.
     StoreUnavailable
         When a remote address does not answer.
     """
@@ -78,7 +85,7 @@ def online_store(repo: FeatureRepo) -> Iterator[str]:
     try:
         server.start()
     except PortInUse:
-        if not ping(address.host, address.port, password):
+        if own or not ping(address.host, address.port, password):
             raise
         console.print(f"Using the Redis that already answers at {address}.")
     try:

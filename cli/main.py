@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import accounts, checks, dashboard, data, flow, model, monitoring, status, up
+from cli import accounts, checks, dashboard, data, flow, model, monitoring, replay, status, up
 from core.errors import CheckFailed, PunctualError
 from core.logs import setup_logs
 from core.progress import console
@@ -46,6 +46,7 @@ app.command("serve")(up.serve)
 app.command("predict")(model.predict)
 app.command("lineage")(model.lineage)
 app.command("dashboard")(dashboard.dashboard)
+app.command("replay")(replay.replay)
 app.command("doctor")(status.doctor)
 checks_app.command("leakage")(checks.leakage)
 checks_app.command("skew")(checks.skew)

@@ -34,23 +34,32 @@ class Running:
     process: subprocess.Popen[bytes]
 
 
-def check_ports(settings: Settings) -> None:
-    """Make sure that every service's port is free.
+def check_ports(settings: Settings, names: Sequence[Name] = tuple(PORTS)) -> None:
+    """Make sure that the services' ports are free.
 
     Raises
     ------
     PortInUse
         Naming the port and the setting that changes it.
     """
-    for setting in PORTS.values():
-        check_port(settings, int(getattr(settings, setting)), setting)
+    for name in names:
+        check_port(settings, int(getattr(settings, PORTS[name])), PORTS[name])
+
+
+def answers(settings: Settings, name: Name) -> bool:
+    """Whether a service answers where the settings say, be it ready or not."""
+    try:
+        httpx.get(f"{service_url(settings, name)}/health", timeout=5, verify=trust(settings.tls_cert))
+    except httpx.TransportError:
+        return False
+    return True
 
 
 @contextmanager
-def running(environment: dict[str, str]) -> Iterator[list[Running]]:
-    """Start every service; stop them, the last started first, when the block ends."""
+def running(environment: dict[str, str], names: Sequence[Name] = tuple(PORTS)) -> Iterator[list[Running]]:
+    """Start the services; stop them, the last started first, when the block ends."""
     with ExitStack() as stack:
-        yield [stack.enter_context(_service(name, environment)) for name in PORTS]
+        yield [stack.enter_context(_service(name, environment)) for name in names]
 
 
 @contextmanager
