@@ -71,12 +71,18 @@ def _detail(who: Current, versions: Sequence[str], roles: dict[str, str]) -> Non
         st.dataframe([{"": name, "is": str(value)} for name, value in facts.items()], hide_index=True)
     with right:
         with told():
-            weeks = who.call.get("training", f"/training/models/{version}/performance")["weeks"]
+            with st.spinner("Judging it week by week ..."):
+                weeks = _weeks(who.call, version)
             if weeks:
                 st.markdown("**AUC and Brier score by week of the test rows**")
                 series = {name: [week[name] for week in weeks] for name in ("auc", "brier")}
                 st.line_chart({"week": [week["week"] for week in weeks], **series}, x="week", height=260)
         _promote(who, version, roles)
+
+
+@st.cache_data(ttl=60, show_spinner=False, max_entries=50)
+def _weeks(_call: Any, version: str) -> list[dict[str, Any]]:
+    return list(_call.get("training", f"/training/models/{version}/performance")["weeks"])
 
 
 def _promote(who: Current, version: str, roles: dict[str, str]) -> None:
