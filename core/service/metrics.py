@@ -18,15 +18,24 @@ from pathlib import Path
 from typing import TypeVar
 
 # prometheus_client decides while it is imported where it counts, by a variable that Feast sets to a folder of its own,
-# for whatever process comes after it: here our own variable decides.
+# for whatever process comes after it: here our own variable decides, whoever imported it first.
 METRICS_DIR = "PUNCTUAL_METRICS_DIR"
-if "prometheus_client" not in sys.modules:  # where Feast came first, as in tests, it has decided already
+if "prometheus_client" not in sys.modules:
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 if METRICS_DIR in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[METRICS_DIR]
 
 from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    values,
+)
 from prometheus_client import generate_latest as generate
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -34,6 +43,9 @@ from psutil import pid_exists
 
 from core.service.access import requires
 from core.service.resources import resources
+
+_several = METRICS_DIR in os.environ
+values.ValueClass = values.get_value_class() if _several else values.MutexValue  # type: ignore[no-untyped-call]
 
 log = logging.getLogger("punctual.metrics")
 

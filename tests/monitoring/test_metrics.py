@@ -28,6 +28,8 @@ from tests.core.jobs.world import finished, loans_copy, make_jobs, open_gate, un
 from tests.core.keys import keyring
 from tests.monitoring.metrics_text import Metrics
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @dataclass
 class Facts:
@@ -158,6 +160,14 @@ def test_a_worker_that_was_killed_is_no_longer_counted_as_up(tmp_path: Path):
         (tmp_path / name).touch()
     _forget_dead(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_workers_count_into_their_folder_also_when_prometheus_client_was_imported_first(tmp_path: Path):
+    count = "import prometheus_client; from core.service.metrics import RequestMetrics; "
+    count += "RequestMetrics('told').observe('GET', '/', 200, 0.1)"
+    environment = {**os.environ, "PUNCTUAL_METRICS_DIR": str(tmp_path), "PROMETHEUS_MULTIPROC_DIR": "/nowhere"}
+    subprocess.run([sys.executable, "-c", count], env=environment, cwd=ROOT, check=True)
+    assert {path.name.split("_")[0] for path in tmp_path.iterdir()} >= {"counter", "histogram"}
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -53,7 +53,7 @@ def _about_time(labels: dict[str, str]) -> bool:
 
 
 def test_an_outage_is_paged_and_so_is_its_end(world: World, tmp_path: Path):
-    server = Server(world, tmp_path / "server.log")
+    server = Server(world, tmp_path / "server.log", PUNCTUAL_WORKERS="2")
     (tmp_path / "stack").mkdir()
     with Receiver() as receiver:
         targets = {"prediction": f"127.0.0.1:{server.port}"}
@@ -66,6 +66,8 @@ def test_an_outage_is_paged_and_so_is_its_end(world: World, tmp_path: Path):
                 # Slow it may be, where others are at work on the machine.
                 stack.until(lambda: not [a for a in stack.alerts() if not _about_time(a)], "peace")
                 assert not [a for a in receiver.alerts("/page") if a["labels"].get("slo") == "availability"]
+                assert stack.query("punctual_up")[0]["value"][1] == "2"
+                assert stack.query("sum(rate(punctual_predictions_total[5s])) > 1")
                 for query in queries():
                     stack.query(query)
 
