@@ -46,7 +46,7 @@ def freshness_gauges(repo: FeatureRepo) -> Iterator[Metric]:
         now = repo.clock.now()
     except (ConfigError, NoData):
         return  # nothing was applied or fetched yet: there are no views to be old
-    views = online_freshness(open_store(repo))
+    views = online_freshness(open_store(repo), now)
     ages = {v.view: age.total_seconds() for v in views if (age := v.age(now)) is not None}
     promises = {v.view: v.promise.total_seconds() for v in views if v.promise is not None}
     yield gauge("punctual_view_age_seconds", "Age of the newest row of a view that is online.", ("view",), ages)

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
-from core.redis import parse_address
 from monitoring.logged import within
 from monitoring.parts import parts, relation
-from stores import ledger
-from stores.connection import connect as connect_redis
-from stores.connection import online_config, unavailable
-from stores.plan import Promise
-from stores.registry import feature_views, open_store
-from stores.sources import as_utc, file_source
-from stores.sql import connect, moment, text
+from stores.freshness import online_freshness
+from stores.registry import open_store
+from stores.sql import connect, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-    from pathlib import Path
-
-    from feast import FeatureView
+    from datetime import datetime, timedelta
 
     from core.repo import FeatureRepo
 
@@ -52,27 +40,15 @@ def freshness(repo: FeatureRepo, now: datetime | None = None) -> list[dict[str, 
         When the online store does not answer.
     """
     now = now or repo.clock.now()
-    store = open_store(repo)
-    views = [view for view in feature_views(store) if view.online]
-    try:
-        with closing(connect_redis(store.config)) as client:
-            taken = [ledger.read(client, store.config, view) for view in views]
-    except (RedisError, OSError) as error:
-        raise unavailable(parse_address(online_config(store.config).connection_string), error) from error
-    out = []
-    for view, names in zip(views, taken, strict=True):
-        newest = _newest(view, [repo.layout.repo / name for name in sorted(names)], now)
-        promise = Promise.of(view).age
-        age = None if newest is None else now - newest
-        out.append(
-            {
-                "view": view.name,
-                "age_seconds": None if age is None else age.total_seconds(),
-                "promise_seconds": None if promise is None else promise.total_seconds(),
-                "fresh": age is not None and (promise is None or age <= promise),
-            }
-        )
-    return out
+    return [
+        {
+            "view": found.view,
+            "age_seconds": _seconds(found.age(now)),
+            "promise_seconds": _seconds(found.promise),
+            "fresh": found.fresh(now),
+        }
+        for found in online_freshness(open_store(repo), now)
+    ]
 
 
 def missing_rates(repo: FeatureRepo, since: datetime, until: datetime) -> dict[str, float]:
@@ -105,17 +81,5 @@ def missing_rates(repo: FeatureRepo, since: datetime, until: datetime) -> dict[s
     return {name: missing[name] / asked[name] for name in asked}
 
 
-def _newest(view: FeatureView, files: Sequence[Path], now: datetime) -> datetime | None:
-    """Return the newest event time up to now in some feature files."""
-    paths = [file for file in files if file.is_file()]  # a rebuild may be taking some away
-    if not paths:
-        return None
-    source = file_source(view.batch_source, view.name)
-    original = {mapped: name for name, mapped in (source.field_mapping or {}).items()}
-    stamp = original.get(source.timestamp_field, source.timestamp_field)
-    with connect() as con:
-        reader = f"read_parquet([{', '.join(map(text, paths))}], union_by_name = true)"
-        kinds = {str(row[0]): str(row[1]) for row in con.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()}
-        when = as_utc(stamp, kinds[stamp])
-        [(newest,)] = con.sql(f"SELECT max({when}) FROM {reader} WHERE {when} <= {moment(now)}").fetchall()
-    return newest
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()

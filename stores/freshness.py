@@ -1,6 +1,7 @@
 """When the newest fact became known that the online store has taken in of each view, and how old it may be.
 
-The ledger says which feature files are in, and their Parquet footers how far they reach: no row is read.
+The ledger says which feature files are in, and their Parquet footers how far they reach: rows are read of a file only
+if some of its facts lie ahead of the moment that is asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from redis.exceptions import RedisError
 
 from core.redis import parse_address
 from core.windows import as_utc
-from stores import ledger
+from stores import ledger, sources, sql
 from stores.connection import connect, online_config, unavailable
 from stores.plan import Promise
 from stores.registry import feature_views
@@ -38,7 +39,7 @@ class ViewFreshness:
     view : str
         Its name.
     newest : datetime or None
-        Event time of the newest row that is online, UTC; None where there is none.
+        When the newest fact that is online became known, UTC; None where there is none.
     promise : timedelta or None
         Largest age that counts as fresh; None: it never gets stale.
     """
@@ -48,12 +49,26 @@ class ViewFreshness:
     promise: timedelta | None
 
     def age(self, now: datetime) -> timedelta | None:
-        """Return how old the newest row is; None where there is none."""
-        return None if self.newest is None else max(timedelta(), now - self.newest)
+        """Return how old the newest fact is; None where there is none."""
+        return None if self.newest is None else now - self.newest
+
+    def fresh(self, now: datetime) -> bool:
+        """Whether the view keeps its promise."""
+        age = self.age(now)
+        return age is not None and (self.promise is None or age <= self.promise)
 
 
-def online_freshness(store: FeatureStore) -> list[ViewFreshness]:
-    """Return the freshness of each online view, by name.
+def online_freshness(store: FeatureStore, now: datetime) -> list[ViewFreshness]:
+    """Return the freshness of each online view.
+
+    What is online is what our own writer has taken in.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Whose views.
+    now : datetime
+        Timezone-aware; facts that became known later do not count.
 
     Raises
     ------
@@ -63,7 +78,7 @@ def online_freshness(store: FeatureStore) -> list[ViewFreshness]:
     try:
         with closing(connect(store.config)) as client:
             return [
-                ViewFreshness(view.name, _newest(store, client, view), Promise.of(view).age)
+                ViewFreshness(view.name, _newest(store, client, view, now), Promise.of(view).age)
                 for view in feature_views(store)
                 if view.online
             ]
@@ -71,13 +86,28 @@ def online_freshness(store: FeatureStore) -> list[ViewFreshness]:
         raise unavailable(parse_address(online_config(store.config).connection_string), error) from error
 
 
-def _newest(store: FeatureStore, client: Redis, view: FeatureView) -> datetime | None:
+def _newest(store: FeatureStore, client: Redis, view: FeatureView, now: datetime) -> datetime | None:
     folder = store.config.repo_path or store.repo_path
     source = file_source(view.batch_source, view.name)
+    original = {mapped: name for name, mapped in (source.field_mapping or {}).items()}
+    column = original.get(source.timestamp_field, source.timestamp_field)
     taken = ledger.read(client, store.config, view)
     paths = [Path(path) for path in parquet_files(source, folder) if os.path.relpath(path, folder) in taken]
-    reached = [_reach(path, path.stat().st_mtime_ns, source.timestamp_field) for path in paths]
-    return max((moment for moment in reached if moment is not None), default=None)
+    found = [_known(path, column, now) for path in paths]
+    return max((moment for moment in found if moment is not None), default=None)
+
+
+def _known(path: Path, column: str, now: datetime) -> datetime | None:
+    """Return the latest moment of a column that is not after ``now``; None where there is none."""
+    reach = _reach(path, path.stat().st_mtime_ns, column)
+    if reach is None or reach <= now:
+        return reach
+    with sql.connect() as con:
+        rows = f"read_parquet({sql.text(path)})"
+        [kind] = [str(row[1]) for row in con.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall() if row[0] == column]
+        when = sources.as_utc(column, kind)
+        [(newest,)] = con.sql(f"SELECT max({when}) FROM {rows} WHERE {when} <= {sql.moment(now)}").fetchall()
+    return newest
 
 
 @lru_cache(maxsize=10_000)
