@@ -104,7 +104,8 @@ def _stale(view: Mapping[str, Any]) -> Finding:
 def _skewed(skew: Look) -> Iterator[Finding]:
     for feature, count in skew["unexplained"].items():
         words = f"{feature} was served {count:,} times with another value than training would have seen."
-        yield Finding(feature, words, count, 0, {"rows": skew["rows"]})
+        examples = [text for text in skew["examples"] if f": {feature} is " in text]
+        yield Finding(feature, words, count, 0, {"rows": skew["rows"], "examples": examples})
 
 
 def _hours(seconds: float) -> str:

@@ -162,7 +162,7 @@ def _gained(contest: Mapping[str, Any]) -> str:
     return (
         f"{contest['metric']} of version {contest['challenger']} is {new:.4f}, of version {contest['champion']} "
         f"{old:.4f}, on the same {contest['rows']:,} live rows that neither learned from: {contest['gain']:+.4f}, with "
-        f"{contest['confidence']:.4g} confidence between {contest['low']:+.4f} and {contest['high']:+.4f}"
+        f"{100 * contest['confidence']:.4g} % confidence between {contest['low']:+.4f} and {contest['high']:+.4f}"
     )
 
 

@@ -7,7 +7,6 @@ and a job that is cancelled takes it along.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _DAY = timedelta(days=1)
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
-_LOGGED = 200
+_EXAMPLES = 10
 
 
 class Here:
@@ -116,12 +115,17 @@ def _freshness(repo: FeatureRepo, settings: Settings, *, since: datetime, until:
 
 
 def _skew(repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime) -> dict[str, Any]:
-    """Rebuild logged vectors offline, and count the values that differ, by feature."""
+    """Rebuild every logged vector of the window offline, and count the values that differ, by feature."""
     from monitoring.skew import check_logged
 
-    report = check_logged(repo, _LOGGED)
-    features = Counter(difference.feature for difference in report.differences)
-    return {"rows": report.rows, "values": report.values, "unexplained": dict(features)}
+    report = check_logged(repo, since=since, until=until)
+    return {
+        "rows": report.rows,
+        "values": report.values,
+        "unexplained": dict(report.by_feature),
+        "explained": dict(report.explained),
+        "examples": [str(difference) for difference in report.differences[:_EXAMPLES]],
+    }
 
 
 def _contest(
