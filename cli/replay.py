@@ -38,7 +38,7 @@ def replay(
     since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day, UTC.")],
     until: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, UTC, included.")],
     step: Annotated[
-        timedelta | None, typer.Option(parser=_duration, metavar="3h", help="How far the clock moves at once.")
+        timedelta | None, typer.Option(parser=_duration, metavar="2h", help="How far the clock moves at once.")
     ] = None,
     every: Annotated[
         timedelta | None, typer.Option(parser=_duration, metavar="1d", help="Between two turns of monitoring.")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from core.settings import Settings
 
-STEP, EVERY = timedelta(hours=3), timedelta(days=1)
+STEP, EVERY = timedelta(hours=2), timedelta(days=1)
 _STAMP = "%Y%m%dT%H%M%SZ"
 _RELOAD_SECONDS = 120.0
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.database import database
-from core.registry import RegistryReader
+from core.model import PredictionModel
 from monitoring.alarms import Alarms
 from monitoring.decisions import Decisions
 from monitoring.judge import score
@@ -28,7 +28,6 @@ from training.evaluate import RANKED
 from training.gate import resampled_gains
 
 if TYPE_CHECKING:
-    from core.model import PredictionModel
     from core.repo import FeatureRepo
     from core.settings import Settings
     from monitoring.replay import Plan
@@ -57,12 +56,12 @@ def figures(repo: FeatureRepo, settings: Settings, plan: Plan) -> dict[str, Any]
 
     Raises
     ------
-    NotFound, ModelUnavailable
+    ModelUnavailable
         When the starting version cannot be opened any more.
     """
     folder = repo.layout.replay / plan.id / "predicted"
     asked = read_predictions(folder).to_pandas()
-    model = RegistryReader(repo, settings).load(plan.champion)
+    model = PredictionModel.load(repo.layout.models / plan.champion)  # who was champion here has a copy here
     rows = labelled(repo, folder, plan.since, plan.until)
     rows["start"] = rows["prediction_id"].map(_rescored(repo, model, plan, rows["prediction_id"]))
     made = asked[asked["prediction_id"].notna()]
