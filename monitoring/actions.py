@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _LEDGER = 500
+_GIVEN_UP: tuple[Outcome, list[str]] = ("kept", ["this decision was given up meanwhile"])
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Actions:
             return row
 
         def carry_out() -> tuple[Outcome, list[str]]:
+            if self._pending("rollback") is None:
+                return _GIVEN_UP
             with closing(self.training()) as client:
                 return retrain.roll_back(client, row["champion"], row["facts"]["previous"], row["reasons"])
 
@@ -184,7 +187,7 @@ class Actions:
 
     def _promote(self, row: Row, version: str, reasons: list[str]) -> tuple[Outcome, list[str]]:
         if self._pending("retrain") is None:
-            return "kept", ["this decision was given up meanwhile"]
+            return _GIVEN_UP
         with closing(self.training()) as client:
             return retrain.promote(client, version, row["champion"], reasons)
 

@@ -5,6 +5,7 @@ What is seen is given by the test (how it is seen is tested beside each look); w
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,8 @@ class Killed(BaseException):
 class Seen:
     """Runs the parts of a turn here; the looks are what the test says. Dies where it is told to.
 
+    Taken for a turn once more it resumes that, as a durable job does: what a step gave is recorded and not done again.
+
     Attributes
     ----------
     drift, contest, rollback : dict
@@ -49,17 +52,19 @@ class Seen:
         self.drift, self.contest, self.rollback = QUIET, BETTER, NOISE
         self.fails: str | None = None
         self.die: tuple[str, str] | None = None
-        self.done: list[str] = []
+        self.recorded: dict[str, Any] = {}
         vars(self).update(looks)
 
     def step(self, name: str, function: Callable[[], _Result]) -> _Result:
         assert name in STEPS
         if self.die == (name, "before"):
             raise Killed
+        if name in self.recorded:
+            return json.loads(self.recorded[name])
         result = function()
         if self.die == (name, "after"):
             raise Killed
-        self.done.append(name)
+        self.recorded[name] = json.dumps(result)
         return result
 
     def task(self, name: str, **arguments: Any) -> dict[str, Any]:
@@ -281,11 +286,14 @@ def deaths(quick: str, others: list[str]) -> list[Any]:
     ("step", "when"),
     deaths("promote", [s for s in STEPS if s != "promote" and "rollback" not in s and s != "roll back"]),
 )
-def test_killed_anywhere_a_training_happens_once_and_so_does_its_promotion(world, step, when):
+@pytest.mark.parametrize("resumed", [True, False])
+def test_killed_anywhere_a_training_happens_once_and_so_does_its_promotion(world, step, when, resumed):
+    seen = Seen(drift=DRIFT, die=(step, when))
     with pytest.raises(Killed):
-        world.turn(0, Seen(drift=DRIFT, die=(step, when)))
+        world.turn(0, seen)
     world.follow()
-    found = world.turn(0, Seen(drift=DRIFT))
+    seen.die = None
+    found = world.turn(0, seen if resumed else Seen(drift=DRIFT))
     assert found["decision"]["outcome"] == "promoted"
     assert len(world.training.jobs) == 1
     assert world.training.moves() == [("promote", "2")]
@@ -296,22 +304,39 @@ def test_killed_anywhere_a_training_happens_once_and_so_does_its_promotion(world
 @pytest.mark.parametrize(
     ("step", "when"), deaths("roll back", ["rollback", "record rollback", "notify rollback", "decide", "keep"])
 )
-def test_killed_anywhere_a_rollback_happens_once(world, step, when):
+@pytest.mark.parametrize("resumed", [True, False])
+def test_killed_anywhere_a_rollback_happens_once(world, step, when, resumed):
     world.turn(0, Seen(drift=DRIFT))
+    seen = Seen(rollback=BETTER, die=(step, when))
     with pytest.raises(Killed):
-        world.turn(1, Seen(rollback=BETTER, die=(step, when)))
+        world.turn(1, seen)
     world.follow()
-    world.turn(1, Seen(rollback=BETTER))
+    seen.die = None
+    world.turn(1, seen if resumed else Seen(rollback=BETTER))
     assert world.training.moves() == [("promote", "2"), ("rollback", "1")]
     assert world.decisions("rollback") == [("rolled back", "1")]
 
 
-def test_a_turn_that_was_given_up_does_not_act_when_it_comes_back(world):
-    seen = Seen(drift=DRIFT)
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_turn_that_was_given_up_does_not_act_when_it_comes_back(world, resumed):
+    seen = Seen(drift=DRIFT, die=("train", "after"))
     with pytest.raises(Killed):
-        world.turn(0, Seen(drift=DRIFT, die=("train", "after")))
-    assert world.turn(1, seen)["decision"]["outcome"] == "promoted"
-    assert world.decisions() == [("failed", None), ("promoted", "3")]
-    late = world.turn(0, Seen(drift=DRIFT))
+        world.turn(0, seen)
+    assert world.turn(1, Seen(drift=DRIFT, contest=NOISE))["decision"]["outcome"] == "kept"
+    seen.die = None
+    late = world.turn(0, seen if resumed else Seen(drift=DRIFT))
     assert late["decision"]["outcome"] == "failed"
-    assert world.training.moves() == [("promote", "3")]
+    assert world.training.moves() == []
+    assert world.decisions() == [("failed", None), ("kept", "3")]
+
+
+def test_a_rollback_that_was_given_up_is_not_done_when_its_turn_comes_back(world):
+    world.turn(0, Seen(drift=DRIFT))
+    seen = Seen(rollback=BETTER, die=("roll back", "before"))
+    with pytest.raises(Killed):
+        world.turn(1, seen)
+    world.turn(2, Seen())
+    seen.die = None
+    world.turn(1, seen)
+    assert world.training.moves() == [("promote", "2")]
+    assert world.decisions("rollback") == [("failed", None), ("nothing", None)]
