@@ -41,21 +41,27 @@ TURN = {
 }
 
 
-@pytest.fixture
-def world(log_world_folder: Path, tmp_path: Path) -> LogWorld:
-    shutil.copytree(log_world_folder, tmp_path / "loans")
-    world = LogWorld(tmp_path / "loans")
-    world.clear()
+@pytest.fixture(scope="module")
+def world(log_world_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> LogWorld:
+    folder = tmp_path_factory.mktemp("service") / "loans"
+    shutil.copytree(log_world_folder, folder)
+    world = LogWorld(folder)
     install(world.repo.layout.models)
     return world
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def nothing_seen(world: LogWorld) -> None:
+    """Begin without predictions and turns."""
+    world.clear()
+
+
+@pytest.fixture(scope="module")
 def keys(world: LogWorld) -> Keyring:
     return keyring(world.repo)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def api(world: LogWorld, keys: Keyring) -> Iterator[Api]:
     with Api(build_app(world.repo, Settings(_env_file=None))) as api:
         api.show(keys["train"])
@@ -173,7 +179,7 @@ def test_the_client_asks_what_the_service_answers(api, world, keys):
 
     client = MonitoringClient(Wire("http://localhost", "monitoring"))
     assert client.turns() == [TURN]
-    assert client.alarms("open") == []
-    assert client.decisions() == []
+    assert client.alarms("cleared") == []
+    assert all(row["reasons"] for row in client.decisions())
     assert client.reports() == []
     assert client.performance(hours=24, slices=False) == []
