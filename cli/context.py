@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from core.errors import NoData, PortInUse
-from core.progress import console
+from core.progress import console, progress
 from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from core.auth import Accounts
+    from core.client import DataClient, JobView, MonitoringClient, TrainingClient
 
 
 def settings() -> Settings:
@@ -108,3 +109,25 @@ def example_entity(repo: FeatureRepo) -> dict[str, Any]:
     if not found:
         raise NoData("The online store knows no entity to predict for yet.", hint="Run: punctual materialize")
     return found[0]
+
+
+def followed(client: DataClient | TrainingClient | MonitoringClient, job: JobView, title: str) -> JobView:
+    """Wait for a job of a service and show how far it is; return it when it is done.
+
+    Raises
+    ------
+    JobFailed
+        When it failed or was cancelled.
+    ServiceUnavailable
+        When the service is away for more than a minute.
+    """
+    with progress(title, total=100) as advance:
+        done = 0
+
+        def show(seen: JobView) -> None:
+            nonlocal done
+            reached = int(seen.progress * 100)
+            advance(max(0, reached - done), note=seen.step or seen.status)
+            done = max(done, reached)
+
+        return client.wait(job.id, each=show)

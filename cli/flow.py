@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cli import context
-from core.client import DataClient, JobView
-from core.progress import console, progress
+from core.client import DataClient
+from core.progress import console
 
 flow_app = typer.Typer(no_args_is_help=True, help="Run everything from import to a reloaded champion, and undo it.")
 
@@ -30,16 +30,7 @@ def run(
     console.print(f"The flow is job {job.id}.")
     if not wait:
         return
-    with progress("The flow", total=100) as advance:
-        done = 0
-
-        def show(seen: JobView) -> None:
-            nonlocal done
-            reached = int(seen.progress * 100)
-            advance(max(0, reached - done), note=seen.step or seen.status)
-            done = max(done, reached)
-
-        job = client.wait(job.id, each=show)
+    job = context.followed(client, job, "The flow")
     typer.echo(json.dumps(job.result, indent=2, default=str, ensure_ascii=False))
 
 

@@ -11,9 +11,9 @@ import typer
 from rich.table import Table
 
 from cli import context
-from core.client import JobView, MonitoringClient
+from core.client import MonitoringClient
 from core.errors import InvalidRequest
-from core.progress import console, progress
+from core.progress import console
 from core.windows import as_utc
 
 monitor_app = typer.Typer(
@@ -53,16 +53,7 @@ def run(
     console.print(f"The turn is job {job.id}.")
     if not wait:
         return
-    with progress("The turn", total=100) as advance:
-        done = 0
-
-        def show(seen: JobView) -> None:
-            nonlocal done
-            reached = int(seen.progress * 100)
-            advance(max(0, reached - done), note=seen.step or seen.status)
-            done = max(done, reached)
-
-        job = client.wait(job.id, each=show)
+    job = context.followed(client, job, "The turn")
     _tell(job.result)
 
 
