@@ -237,7 +237,7 @@ class Replay:
             write_json(path, {"at": now.isoformat(), "champion": serving, "turn": found})
         self._follow_champion()
         self._score.update(now)
-        console.print(f"  {self._note()}")
+        console.print(f"  {self._note()}", soft_wrap=True)
 
     def _follow_champion(self) -> None:
         """Wait until the service serves what was promoted: on this clock, no time goes by meanwhile."""

@@ -19,7 +19,18 @@ pytestmark = pytest.mark.slow
 
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 # Starts a server, installs, or belongs to the reference repo alone: tried elsewhere, or by the gate itself.
-_ELSEWHERE = ("make ", "source ", "mlflow ui", "feast ", "dvc ", "punctual up", "punctual serve", "pre-commit", "git ")
+_ELSEWHERE = (
+    "make ",
+    "source ",
+    "mlflow ui",
+    "feast ",
+    "dvc ",
+    "punctual up",
+    "punctual serve",
+    "punctual replay",
+    "pre-commit",
+    "git ",
+)
 _SHOWN_PORTS = {"prediction": "8000", "data": "8001", "training": "8002", "monitoring": "8003"}
 
 
