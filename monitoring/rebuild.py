@@ -1,4 +1,7 @@
-"""Rebuilds logged vectors offline, as of the moment of each prediction.
+"""Rebuilds logged vectors offline, as of just before the moment of each prediction.
+
+Just before, since the replay clock stands at the end of a window, which is not part of it: what became known at that
+very moment arrives with the next one.
 
 Two things are meant to differ, and are counted as explained: what a view's policy ``stale: missing`` withheld, and keys
 and inputs that could have been looked up and that the client sent itself. What hangs on those is rebuilt from what was
@@ -7,7 +10,7 @@ sent.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -32,6 +35,7 @@ WITHHELD = "older than promised, and withheld"
 SENT = "sent by the client"
 COLUMNS = ("prediction_id", "predicted_at", "entity", "features", "stale", "schema_hash")
 _TIME = pa.timestamp("us", tz="UTC")
+_INSTANT = timedelta(microseconds=1)
 Row = dict[str, Any]
 
 
@@ -78,7 +82,7 @@ class Rebuilder:
         report = SkewReport()
         rows = logged.to_pylist()
         entities = [orjson.loads(row.pop("entity")) for row in rows]
-        moments = [row["predicted_at"] for row in rows]
+        moments = [row["predicted_at"] - _INSTANT for row in rows]
         offline = self._history(self._needs.types, entities, moments, self._needs.service)
         # Models of several versions may take turns, and each sees features of its own.
         for schema in dict.fromkeys(row["schema_hash"] for row in rows):

@@ -16,6 +16,7 @@ from monitoring.replay import Plan, Replay, plan
 from monitoring.truth import update_truth
 from tests.asgi import Api
 from tests.conftest import free_port
+from tests.ingestion.loans import Loans
 from tests.serving import world as worlds
 from tests.serving.world import World
 
@@ -83,8 +84,12 @@ class Turns:
 
 
 def build(folder: Path, served: World) -> World:
-    """Copy the world that is served, with an online store of its own."""
+    """Copy the world that is served, with an online store of its own, and payments that are known on the hour.
+
+    So whatever hour the clock stands at, something becomes known at that very moment.
+    """
     world = served.copy_to(folder, port=free_port())
+    Loans(folder).source_gives('tables["payments"]["known_at"] = tables["payments"]["known_at"].dt.floor("h")')
     world.server.start()
     return world
 

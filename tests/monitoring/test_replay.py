@@ -22,6 +22,7 @@ from monitoring.logged import logged
 from monitoring.replay import Plan, plan
 from monitoring.replay_predictions import read_predictions
 from monitoring.replay_report import write_report
+from monitoring.skew import check_logged
 from stores.raw import register_raw
 from stores.sql import connect
 from tests.monitoring import replay_world
@@ -113,6 +114,12 @@ def test_no_answer_was_asked_for_twice(done):
     kept = there.set_index("prediction_id").loc[done.made["prediction_id"]]
     assert (kept["predicted_at"].to_numpy() == done.made["predicted_at"].to_numpy()).all()
     assert (kept["probability"].to_numpy() == done.made["probability"].to_numpy()).all()
+
+
+def test_every_vector_is_what_history_says_was_known_before_its_moment(done):
+    report = check_logged(done.world.repo, since=SINCE, until=UNTIL)
+    assert report.rows == len(done.made)
+    assert report.differences == []
 
 
 def test_every_day_has_its_turn_once(done):
