@@ -25,7 +25,7 @@ from monitoring.drift_columns import ColumnDrift, judge
 from monitoring.drift_page import write_page
 from monitoring.drift_performance import performance_drift
 from monitoring.drift_reports import keep, list_reports, read_report, report_file
-from monitoring.drift_tests import measure
+from monitoring.drift_tests import Finding, measure
 from monitoring.logged import count_logged, logged
 from monitoring.truth import read_truth
 from training.reference import usual_length
@@ -195,22 +195,37 @@ def compare(reference: Reference, current: pa.Table, truth: pa.Table, limits: Dr
         Of the window.
     """
     profile = reference.profile
-    described = [*profile["features"], profile["score"]]
-    findings = [
-        measure(about, profile["rows"], reference.sample.column(about["name"]), current.column(about["name"]))
-        for about in described
-    ]
-    *features, prediction = judge(described, findings, limits, usual_length(profile["windows"], length))
+    *features, prediction = judge(
+        [*profile["features"], profile["score"]],
+        measure_all(reference, current),
+        limits,
+        usual_length(profile["windows"], length),
+    )
     performance = performance_drift(profile["test"], truth, limits, length) if "test" in profile else None
+    return conclude(features, prediction, performance, limits)
+
+
+def measure_all(reference: Reference, current: pa.Table) -> list[Finding]:
+    """Measure every feature of a window, and the predictions last; see :func:`compare`."""
+    profile = reference.profile
+    return [
+        measure(about, profile["rows"], reference.sample.column(about["name"]), current.column(about["name"]))
+        for about in (*profile["features"], profile["score"])
+    ]
+
+
+def conclude(
+    features: list[ColumnDrift], prediction: ColumnDrift, performance: dict[str, Any] | None, limits: Drift
+) -> Comparison:
+    """Give the verdict on what was found column by column, and say why; see :func:`compare`."""
     counted = [f for f in features if not f.ignored]
     drifted = [f for f in counted if f.drifted]
     share = len(drifted) / len(counted) if counted else 0.0
     reasons = [f.words for f in features if f.broken]
     if counted and share >= limits.share:
         names = ", ".join(f.name for f in drifted)
-        reasons.append(
-            f"{len(drifted)} of {len(counted)} features drifted; {100 * limits.share:.0f} % are many: {names}."
-        )
+        many = f"{100 * limits.share:.0f} % are many"
+        reasons.append(f"{len(drifted)} of {len(counted)} features drifted; {many}: {names}.")
     if prediction.drifted:
         reasons.append(prediction.words)
     if performance and performance["drifted"]:
@@ -257,7 +272,9 @@ def _notes(reference: Reference, rows: int, sampled: int, length: timedelta) -> 
     windows = usual_length(profile["windows"], length)
     if windows:
         count = profile["windows"][windows]
-        notes.append(f"A limit is how far the training period's own windows ({count} of {windows}) lay from the whole.")
+        notes.append(
+            f"Limits follow how far the training period's own windows ({count} of {windows}) lay from the whole."
+        )
     else:
         notes.append("The training period is too short to say how far its own windows lie from the whole.")
     return notes

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from core.problem import Drift
 
 FROZEN_TOP = 0.5  # where the commonest value has more of the reference, a window full of it is nothing new
+_MARGIN = 1.5  # the windows of one training period are few: the next may well lie farther out than any of them
 _WORTH_SAYING = 0.0005  # a share that is not shown as 0.0 %
 
 
@@ -92,7 +93,7 @@ def _judge(
     about: Mapping[str, Any], finding: Finding, adjusted: Mapping[Aspect, float], limits: Drift, length: str | None
 ) -> ColumnDrift:
     usual = about["usual"].get(length, {})
-    threshold = {aspect: max(limits.psi, usual.get(aspect, 0.0)) for aspect in ASPECTS}
+    threshold = {aspect: limits.psi + _MARGIN * usual.get(aspect, 0.0) for aspect in ASPECTS}
 
     def much(aspect: Aspect) -> bool:
         return finding.effects.get(aspect, 0.0) >= threshold[aspect] and adjusted[aspect] < limits.alpha

@@ -69,7 +69,7 @@ def measure(about: Mapping[str, Any], rows: int, sample: pa.ChunkedArray, curren
         p_values[aspect] = chi_square(before, now)
 
     compare("missing", np.array([there_before, rows - there_before]), np.array([there, total - there]))
-    found = value_counts(values)
+    found = value_counts(values) if "values" in about else {}
     # Only a complete list of categories can say that one is not on it.
     new = []
     if about["kind"] == "categorical" and not about["others"]:
@@ -85,7 +85,8 @@ def measure(about: Mapping[str, Any], rows: int, sample: pa.ChunkedArray, curren
         if "edges" in about:
             test = "PSI, Kolmogorov-Smirnov"
             p_values["values"] = kolmogorov_smirnov(sample.drop_null().to_numpy(), values.to_numpy())
-    only = next(iter(found)) if len(found) == 1 and there >= MIN_VALUES else None
+    distinct = values.unique()
+    only = str(distinct[0].as_py()) if len(distinct) == 1 and there >= MIN_VALUES else None
     return Finding(test, effects, p_values, 1 - there / total, unknown / total, new[:NEW_SHOWN], only)
 
 

@@ -129,7 +129,7 @@ def test_limits_are_how_far_the_training_periods_own_windows_lay():
     profile["features"] = restless
     moved = window(noise=np.random.default_rng(5).normal(1, 1, 1500))
     found = compare(type(reference())(profile, reference().sample), moved, NO_TRUTH, LIMITS, WEEK)
-    assert feature(found, "noise").threshold == 4.0
+    assert feature(found, "noise").threshold == pytest.approx(0.2 + 1.5 * 4.0)
     assert not feature(found, "noise").drifted
 
 
