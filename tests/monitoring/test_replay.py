@@ -20,7 +20,7 @@ from core.files import locked, read_json
 from core.model import PredictionModel
 from monitoring.logged import logged
 from monitoring.replay import Plan, plan
-from monitoring.replay_predictions import read_predictions
+from monitoring.replay_predictions import Asker, read_predictions
 from monitoring.replay_report import write_report
 from monitoring.skew import check_logged
 from stores.raw import register_raw
@@ -232,3 +232,22 @@ def test_one_that_was_begun_goes_on_as_it_was_begun(loans):
     assert begun.champion == "1"
     with pytest.raises(ConfigError, match="was begun with --step"):
         plan(loans.repo, SINCE, UNTIL, step=DAY)
+
+
+def test_whom_the_service_does_not_know_is_noted_and_keeps_nobody_else_from_an_answer(served, tmp_path):
+    world = served.copy_to(tmp_path / "loans")
+    sql = world.folder / "sql" / "upcoming.sql"
+    sql.write_text(f"{sql.read_text()} UNION ALL SELECT 999999, TIMESTAMPTZ '2024-03-01 06:00:00Z'")
+    folder = tmp_path / "predicted"
+    with replay_world.served_by(world) as api:
+        client = replay_world.Client(api)
+        asker = Asker(world.repo, client, folder, most=7)
+        asker.ask(SINCE, SINCE + STEP)
+        asker.ask(SINCE, SINCE + STEP)
+    made = read_predictions(folder).to_pandas()
+    (unknown,) = made[made["prediction_id"].isna()].to_dict("records")
+    assert json.loads(unknown["entity"]) == {"loan_id": 999999}
+    assert "999999" in unknown["refused"]
+    assert asker.count == len(made) - 1 > 20
+    assert max(client.asked) <= 7
+    assert sum(client.asked) == asker.count
