@@ -98,12 +98,18 @@ def _performance(repo: FeatureRepo, settings: Settings, *, since: datetime, unti
 
 
 def _drift(
-    repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime, version: str | None = None
+    repo: FeatureRepo,
+    settings: Settings,
+    *,
+    since: datetime,
+    until: datetime,
+    version: str | None = None,
+    page: bool = True,
 ) -> dict[str, Any]:
     """Test for drift, and keep the report."""
     from monitoring.drift import check_drift
 
-    return check_drift(repo, since, until, version=version, settings=settings).as_dict()
+    return check_drift(repo, since, until, version=version, settings=settings, page=page).as_dict()
 
 
 def _freshness(repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime) -> dict[str, Any]:
