@@ -86,7 +86,7 @@ def test_no_label_can_be_invented_by_a_client(api: Api):
         api.request(f"BREW{i}", f"/coffee/{i}")
     metrics = Metrics.of(api)
     assert metrics("punctual_requests_total", service="told", method="other", route="unmatched", status="404") == 20
-    assert metrics.values("punctual_requests_total", "method") <= {"GET", "POST", "other"}
+    assert not [method for method in metrics.values("punctual_requests_total", "method") if "BREW" in method]
     assert not [route for route in metrics.values("punctual_requests_total", "route") if "coffee" in route]
 
 

@@ -27,9 +27,14 @@ class MovableClock:
     """The machine's clock, and whatever a test adds to it."""
 
     ahead: timedelta = timedelta(0)
+    standing: datetime | None = None
 
     def now(self) -> datetime:
-        return SystemClock().now() + self.ahead
+        return (self.standing or SystemClock().now()) + self.ahead
+
+    def stand(self) -> None:
+        """Go on by :meth:`move` alone: how long the machine takes for what follows does not matter then."""
+        self.standing = SystemClock().now()
 
     def move(self, **by: float) -> None:
         self.ahead += timedelta(**by)

@@ -63,6 +63,7 @@ def test_after_a_few_failures_one_waits_and_then_gets_in(world: World):
 
 def test_knocking_during_a_wait_does_not_make_it_longer(world: World):
     world.user()
+    world.clock.stand()
     fail(world, lockout.FREE["pair"] + 30)
     world.clock.move(seconds=1.1)
     assert lets_in(world, THERE)
