@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 from fastapi import Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _EXAMPLE_JOB: dict[str, Any] = {"id": "turn-0123456789abcdef0123", "kind": "turn", "status": "queued"}
 ACCEPTED: dict[str, Any] = {
     "description": "The job, queued; Location says where to look at it.",
     "content": {"application/json": {"example": _EXAMPLE_JOB}},
 }
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:")
 VERSION = r"^[1-9][0-9]{0,8}$"
 ReportId = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$", description="As GET /monitoring/drift lists it.")
 ]
 AlarmId = Annotated[int, Path(ge=1, le=2**31 - 1, description="As GET /monitoring/alarms lists it.")]
+
+
+def _iso(value: Any) -> Any:
+    # What is otherwise taken for a moment too is a number, of seconds since 1970.
+    if isinstance(value, str) and _ISO.match(value):
+        return value
+    raise ValueError("is no moment in ISO 8601 form, such as 2024-03-01T00:00:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_iso)]
 
 
 class _Window(BaseModel):
@@ -35,8 +47,8 @@ class TurnRequest(_Window):
         extra="forbid", json_schema_extra={"examples": [{}, {"until": "2024-03-08T00:00:00Z", "act": False}]}
     )
 
-    since: AwareDatetime | None = Field(None, description="Begin of the window, on the problem's clock.")
-    until: AwareDatetime | None = Field(None, description="Its end, exclusive.")
+    since: Moment | None = Field(None, description="Begin of the window, on the problem's clock.")
+    until: Moment | None = Field(None, description="Its end, exclusive.")
     act: bool = Field(
         True, description="Whether it may retrain, promote and roll back; or look and raise alarms alone."
     )
@@ -50,6 +62,6 @@ class DriftRequest(_Window):
         json_schema_extra={"examples": [{"since": "2024-03-01T00:00:00Z", "until": "2024-03-08T00:00:00Z"}]},
     )
 
-    since: AwareDatetime = Field(description="Begin of the window, on the problem's clock.")
-    until: AwareDatetime = Field(description="Its end, exclusive.")
+    since: Moment = Field(description="Begin of the window, on the problem's clock.")
+    until: Moment = Field(description="Its end, exclusive.")
     version: str | None = Field(None, pattern=VERSION, description="The model version; by default the champion.")

@@ -112,6 +112,8 @@ def test_a_window_that_is_none_starts_no_job(api):
         {"since": "2024-03-08T00:00:00Z", "until": "2024-03-01T00:00:00Z"},
         {"since": "2024-03-01T00:00:00", "until": "2024-03-08T00:00:00Z"},
         {"since": "yesterday", "until": "today"},
+        {"since": 0.5, "until": 1.5},
+        {"since": "0", "until": "1"},
         {**WEEK, "version": "latest"},
         {**WEEK, "version": "../1"},
         {**WEEK, "threshold": 1},
