@@ -6,34 +6,27 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp
 
 from core.database import database
 from core.errors import Conflict, NoData, NotFound
 from core.jobs import Jobs, add_job_routes, started
-from core.registry import pointed_version
 from core.repo import FeatureRepo
 from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
 from core.settings import Settings
 from monitoring.alarms import Alarms, State
 from monitoring.decisions import Decisions
-from monitoring.documents import ACCEPTED, VERSION, AlarmId, DriftRequest, Moment, ReportId, TurnRequest
-from monitoring.jobs import DRIFT, on_schedule, register_jobs, start_turn
+from monitoring.documents import ACCEPTED, VERSION, AlarmId, Key, Limit, Moment, TurnRequest
+from monitoring.drift_routes import add_drift_routes
+from monitoring.jobs import on_schedule, register_jobs, start_turn
 from monitoring.metrics import add_monitoring_gauges
 from monitoring.watch import turns
 
 _READ = requires("data", "train", "read")
 _CHANGE = requires("data", "train")
-Key = Annotated[str | None, Header(max_length=200, description="The same key again gives the same job.")]
-Limit = Annotated[int, Query(ge=1, le=500)]
-_JSON, _HTML = "application/json", "text/html"
-# A report's page runs scripts of its own, over values that clients have sent. Nobody's browser is to run them with the
-# rights of this service: the page is a file to keep, and shown all the same it has no origin and may do nothing.
-_AS_FILE = {"content-security-policy": "sandbox"}
 
 
 class Service:
@@ -83,7 +76,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         settings=settings,
     )
     _add_turns(app, service)
-    _add_drift(app, service)
+    add_drift_routes(app, service.repo, service.jobs)
     _add_looks(app, service)
     _add_alarms(app, service)
     add_job_routes(app, service.jobs, scope="train", reading=("data", "read"))
@@ -140,80 +133,6 @@ def _add_turns(app: FastAPI, service: Service) -> None:
     )
     def decisions(limit: Limit = 100) -> Response:
         return json_response({"decisions": service.decisions.list(limit)})
-
-
-def _add_drift(app: FastAPI, service: Service) -> None:
-    from monitoring.drift import list_reports, read_report, report_file
-
-    repo = service.repo
-    tags: list[str | Enum] = ["drift"]
-
-    @app.post(
-        "/monitoring/drift",
-        tags=tags,
-        summary="Test what was predicted in a window for drift, as a job",
-        status_code=202,
-        responses={202: ACCEPTED, **problems(None, 409, 422, 503)},
-        openapi_extra=_CHANGE,
-    )
-    def test(request: Request, body: DriftRequest, idempotency_key: Key = None) -> Response:
-        from monitoring.logged import count_logged
-
-        version = body.version or pointed_version(repo.layout, "champion")
-        if not count_logged(repo, body.since, body.until, version=version):
-            raise Conflict(
-                f"Version {version or 'none'} has predicted nothing between {body.since} and {body.until}.",
-                hint="Windows are on the problem's clock.",
-            )
-        arguments = {**body.model_dump(mode="json", exclude={"version"}), "version": version}
-        actor = principal(request).name
-        return started(service.jobs.start(DRIFT, arguments, actor=actor, idempotency_key=idempotency_key))
-
-    @app.get(
-        "/monitoring/drift",
-        tags=tags,
-        summary="Drift reports in short, newest window first",
-        responses=problems(None, 422),
-        openapi_extra=_READ,
-    )
-    def reports(limit: Limit = 100) -> Response:
-        return json_response({"reports": list_reports(repo, limit)})
-
-    @app.get(
-        "/monitoring/drift/{report_id}",
-        tags=tags,
-        summary="A drift report: every feature, the predictions, performance, in numbers and words",
-        responses=problems(None, 404, 422),
-        openapi_extra=_READ,
-    )
-    def report(report_id: ReportId) -> Response:
-        return json_response(read_report(repo, report_id))
-
-    def file(report_id: str, kind: Literal["html", "json"], media_type: str) -> Response:
-        name = f'attachment; filename="drift-{report_id}.{kind}"'
-        content = report_file(repo, report_id, kind).read_bytes()
-        return Response(content, media_type=media_type, headers={"content-disposition": name, **_AS_FILE})
-
-    @app.get(
-        "/monitoring/drift/{report_id}/report.html",
-        tags=tags,
-        summary="A drift report as one page, to download; it runs scripts of its own: show it in a sandbox alone",
-        responses={200: {"content": {_HTML: {}}}, **problems(None, 404, 422)},
-        response_class=Response,
-        openapi_extra=_READ,
-    )
-    def page(report_id: ReportId) -> Response:
-        return file(report_id, "html", _HTML)
-
-    @app.get(
-        "/monitoring/drift/{report_id}/report.json",
-        tags=tags,
-        summary="A drift report as JSON, to download",
-        responses=problems(None, 404, 422),
-        openapi_extra=_READ,
-    )
-    def data(report_id: ReportId) -> Response:
-        return file(report_id, "json", _JSON)
 
 
 def _add_looks(app: FastAPI, service: Service) -> None:
