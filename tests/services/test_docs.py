@@ -27,6 +27,7 @@ _ELSEWHERE = (
     "dvc ",
     "punctual up",
     "punctual serve",
+    "punctual dashboard",
     "punctual replay",
     "pre-commit",
     "git ",
