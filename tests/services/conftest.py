@@ -93,7 +93,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             except httpx.TransportError:
                 pass  # not listening yet; the deadline bounds the wait
             time.sleep(0.2)
-        yield Machine(shell, keyring(FeatureRepo.load(repo), Settings()), process)
+        made = Machine(shell, keyring(FeatureRepo.load(repo), Settings()), process)
+        for service in SERVICES:  # each hears of new keys within a moment
+            while made.call(service, "GET", "/metrics").status_code == httpx.codes.UNAUTHORIZED:
+                assert time.monotonic() < deadline, f"the {service} service does not know the keys"
+                time.sleep(0.05)
+        yield made
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(90)
