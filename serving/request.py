@@ -177,5 +177,6 @@ def offending(kind: type[RequestError], errors: dict[int, str]) -> RequestError:
 def _shown(value: Any) -> str:
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"  # may be of any size and depth
-    text = orjson.dumps(value).decode()
+    # What comes from a path may be a whole number of more than 64 bits, which orjson does not write.
+    text = str(value) if type(value) is int else orjson.dumps(value).decode()
     return text if len(text) <= 60 else text[:57] + "..."

@@ -86,6 +86,11 @@ def test_a_number_that_fits_no_integer_is_not_rounded_to_one_that_does(reader: R
         reader.read(b'{"entities": [{"order_id": "A", "shop_id": -9223372036854775809}]}')
 
 
+def test_an_id_of_a_path_that_no_integer_holds_is_named(reader: RequestReader) -> None:
+    with pytest.raises(InvalidRequest, match="shop_id must be a whole number of 64 bits, got -9223372036854775809"):
+        reader.check({"order_id": "A", "shop_id": -(2**63) - 1})
+
+
 def test_null_counts_as_absent(reader: RequestReader) -> None:
     assert read(reader, shop_id=None, express=None) == {"order_id": "A"}
 
