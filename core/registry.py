@@ -32,7 +32,7 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ROLES = (CHAMPION, CHALLENGER, PREVIOUS)
 MODEL_FOLDER = "model"
 Role = Literal["champion", "challenger"]
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+VERSION = r"^[1-9][0-9]{0,8}$"  # what a registered version's number looks like
 # MLflow's own defaults wait for minutes; whoever asks here has something better to do, or asks again.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
@@ -180,7 +180,7 @@ class RegistryReader:
         """Return MLflow's record of a version."""
         from mlflow.exceptions import MlflowException
 
-        if _VERSION.fullmatch(version):
+        if re.fullmatch(VERSION, version):
             try:
                 with reachable(self.uri):
                     return self.client.get_model_version(self.name, version)

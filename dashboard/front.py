@@ -14,6 +14,7 @@ from urllib.parse import quote
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from core.addresses import client_address, host_name
 from dashboard.session import Session
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ LOGIN, LOGOUT, PASSWORD = "/login", "/logout", "/password"
 # The program that draws pages holds nothing of anybody's, and a probe has no session.
 _OPEN = re.compile(r"^/(static/.*|favicon\.(png|ico)|_stcore/(health|host-config)|login|logout)$")
 _UNUSED = re.compile(r"^/(auth/.*|oauth2callback|_stcore/(agent/.*|metrics))$")  # Streamlit's own, and not ours
-_HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]/]*)(:\d+)?$")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -108,18 +108,14 @@ class Front:
         return None
 
     def _known_host(self, host: str) -> bool:
-        match = _HOST.fullmatch(host)
-        return "*" in self._hosts or (match is not None and match[1].lower() in self._hosts)
+        return "*" in self._hosts or host_name(host) in self._hosts
 
     def _who(self, connection: HTTPConnection) -> tuple[str, bool]:
         address = connection.client.host if connection.client else ""
         if address not in self._proxies:
             return address, self._tls
         https = self._tls or connection.headers.get("x-forwarded-proto") == "https"
-        for part in reversed(connection.headers.get("x-forwarded-for", "").split(",")):
-            if part.strip() and part.strip() not in self._proxies:
-                return part.strip(), https
-        return address, https
+        return client_address(connection.headers.get("x-forwarded-for", ""), self._proxies) or address, https
 
 
 def cookie_name(port: int, *, https: bool) -> str:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-_EXAMPLE_JOB: dict[str, Any] = {"id": "import-0123456789abcdef0123", "kind": "import", "status": "queued"}
-ACCEPTED = {
-    "description": "The job, queued; Location says where to look at it.",
-    "content": {"application/json": {"example": _EXAMPLE_JOB}},
-}
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 

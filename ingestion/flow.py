@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from core.client import PredictionClient, TrainingClient
 from core.clock import SystemClock
-from core.errors import PunctualError, ServiceUnavailable, Unavailable
-from core.jobs import Stopping, Work, words
+from core.errors import ServiceUnavailable, Unavailable
+from core.jobs import Work, carried_out, words
 from core.notify import Message
 from ingestion.flow_runs import FlowRuns, audit_line
 
@@ -139,18 +139,11 @@ class Flow:
             job = client.train({"promote": True}, idempotency_key=key)
             work.log(f"training job {job.id}")
 
-            def look(view: JobView) -> None:
-                try:
-                    work.check()
-                except Stopping:  # it goes on without us, and we find it again
-                    raise
-                except BaseException:  # cancelled
-                    with suppress(PunctualError):  # it may be over, or away: then there is nothing to stop
-                        client.http.call("POST", f"/training/jobs/{job.id}/cancel")
-                    raise
+            def beat(view: JobView) -> None:
+                work.check()
                 work.advance(view.progress, view.step or "")
 
-            result = dict(client.wait(job.id, each=look).result or {})
+            result = carried_out(client, job, beat)
         return {
             "training_job": job.id,
             "model_version": _text(result.get("version")),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp
 
 from core.auth import Accounts
@@ -15,14 +15,14 @@ from core.auth.routes import add_auth_routes
 from core.client import PredictionClient, TrainingClient
 from core.database import database
 from core.files import read_json
-from core.jobs import Jobs, add_job_routes, started
+from core.jobs import IdempotencyKey, Jobs, accepted, add_job_routes, started
 from core.notify import Notifier
 from core.repo import FeatureRepo
 from core.service import add_gauges, create_app, from_settings, harden, json_response, principal, problems, requires
 from core.settings import Settings
 from core.windows import list_windows
 from ingestion import versions
-from ingestion.documents import ACCEPTED, ImportRequest, MaterializeRequest, Nothing, RollbackRequest
+from ingestion.documents import ImportRequest, MaterializeRequest, Nothing, RollbackRequest
 from ingestion.flow import KIND, STEPS, Flow
 from ingestion.flow_runs import FlowRuns
 from ingestion.metrics import freshness_gauges, window_gauges
@@ -33,7 +33,6 @@ from ingestion.triggers import NewDataWatch, on_schedule, start_flow
 
 _READ = requires("data", "read")
 _CHANGE = requires("data")
-Key = Annotated[str | None, Header(max_length=200, description="The same key again gives the same job.")]
 
 
 class Service:
@@ -134,25 +133,29 @@ def _add_data(app: FastAPI, service: Service) -> None:
     job: dict[str, Any] = {
         "tags": ["data"],
         "status_code": 202,
-        "responses": {202: ACCEPTED, **problems(None, 409, 422, 503)},
+        "responses": {202: accepted(IMPORT), **problems(None, 409, 422, 503)},
         "openapi_extra": _CHANGE,
     }
 
     @app.post("/data/import", summary="Import the next window of raw data, or the one named", **job)
-    def import_data(request: Request, body: ImportRequest | None = None, idempotency_key: Key = None) -> Response:
+    def import_data(
+        request: Request, body: ImportRequest | None = None, idempotency_key: IdempotencyKey = None
+    ) -> Response:
         arguments = (body or ImportRequest()).model_dump(mode="json", exclude_none=True)
         return started(jobs.start(IMPORT, arguments, actor=_actor(request), idempotency_key=idempotency_key))
 
     @app.post("/data/validate", summary="Check the windows that are not checked yet", **job)
-    def validate(request: Request, body: Nothing | None = None, idempotency_key: Key = None) -> Response:
+    def validate(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(jobs.start(VALIDATE, {}, actor=_actor(request), idempotency_key=idempotency_key))
 
     @app.post("/data/preprocess", summary="Turn checked rows into feature rows", **job)
-    def preprocess(request: Request, body: Nothing | None = None, idempotency_key: Key = None) -> Response:
+    def preprocess(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(jobs.start(PREPROCESS, {}, actor=_actor(request), idempotency_key=idempotency_key))
 
     @app.post("/data/materialize", summary="Write what arrived into the online store", **job)
-    def materialize(request: Request, body: MaterializeRequest | None = None, idempotency_key: Key = None) -> Response:
+    def materialize(
+        request: Request, body: MaterializeRequest | None = None, idempotency_key: IdempotencyKey = None
+    ) -> Response:
         arguments = (body or MaterializeRequest()).model_dump(exclude_none=True)
         check_views(repo, arguments.get("views"))
         return started(jobs.start(MATERIALIZE, arguments, actor=_actor(request), idempotency_key=idempotency_key))
@@ -189,10 +192,10 @@ def _add_flow(app: FastAPI, service: Service) -> None:
         tags=["flow"],
         summary="Run the whole flow: import, validate, preprocess, materialize, train, gate, promote, reload",
         status_code=202,
-        responses={202: ACCEPTED, **problems(None, 409, 422, 503)},
+        responses={202: accepted(KIND), **problems(None, 409, 422, 503)},
         openapi_extra=_CHANGE,
     )
-    def run(request: Request, body: Nothing | None = None, idempotency_key: Key = None) -> Response:
+    def run(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(start_flow(service.jobs, "hand", actor=_actor(request), key=idempotency_key))
 
     @app.get("/flow/runs", tags=["flow"], summary="Runs of the flow, newest first", openapi_extra=_READ)

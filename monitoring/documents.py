@@ -5,20 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Self
 
-from fastapi import Header, Path, Query
+from fastapi import Path, Query
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-_EXAMPLE_JOB: dict[str, Any] = {"id": "turn-0123456789abcdef0123", "kind": "turn", "status": "queued"}
-ACCEPTED: dict[str, Any] = {
-    "description": "The job, queued; Location says where to look at it.",
-    "content": {"application/json": {"example": _EXAMPLE_JOB}},
-}
+from core.registry import VERSION
+
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:")
-VERSION = r"^[1-9][0-9]{0,8}$"
 ReportId = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$", description="As GET /monitoring/drift lists it.")
 ]
-Key = Annotated[str | None, Header(max_length=200, description="The same key again gives the same job.")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 AlarmId = Annotated[int, Path(ge=1, le=2**31 - 1, description="As GET /monitoring/alarms lists it.")]
 

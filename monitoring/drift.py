@@ -24,7 +24,7 @@ from core.windows import Window
 from monitoring.drift_columns import ColumnDrift, judge
 from monitoring.drift_page import write_page
 from monitoring.drift_performance import performance_drift
-from monitoring.drift_reports import keep, list_reports, read_report, report_file
+from monitoring.drift_reports import keep
 from monitoring.drift_tests import Finding, measure
 from monitoring.logged import count_logged, logged
 from monitoring.truth import read_truth
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from core.problem import Drift
     from core.repo import FeatureRepo
     from core.settings import Settings
-
-__all__ = ["Comparison", "DriftReport", "check_drift", "compare", "list_reports", "read_report", "report_file"]
 
 Verdict = Literal["drift", "no drift", "too few rows"]
 

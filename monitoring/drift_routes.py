@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 from fastapi import FastAPI, Request, Response
 
 from core.errors import Conflict
-from core.jobs import started
+from core.jobs import IdempotencyKey, accepted, started
 from core.registry import pointed_version
 from core.service import json_response, principal, problems, requires
-from monitoring.documents import ACCEPTED, DriftRequest, Key, Limit, ReportId
+from monitoring.documents import DriftRequest, Limit, ReportId
+from monitoring.drift_reports import list_reports, read_report, report_file
 from monitoring.jobs import DRIFT
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ _AS_FILE = {"content-security-policy": "sandbox"}
 
 def add_drift_routes(app: FastAPI, repo: FeatureRepo, jobs: Jobs) -> None:
     """Add ``/monitoring/drift``: a test as a job, the reports, and each as a page or as JSON to download."""
-    from monitoring.drift import list_reports, read_report, report_file
-
     tags: list[str | Enum] = ["drift"]
 
     @app.post(
@@ -37,10 +36,10 @@ def add_drift_routes(app: FastAPI, repo: FeatureRepo, jobs: Jobs) -> None:
         tags=tags,
         summary="Test what was predicted in a window for drift, as a job",
         status_code=202,
-        responses={202: ACCEPTED, **problems(None, 409, 422, 503)},
+        responses={202: accepted(DRIFT), **problems(None, 409, 422, 503)},
         openapi_extra=_CHANGE,
     )
-    def test(request: Request, body: DriftRequest, idempotency_key: Key = None) -> Response:
+    def test(request: Request, body: DriftRequest, idempotency_key: IdempotencyKey = None) -> Response:
         from monitoring.logged import count_logged
 
         version = body.version or pointed_version(repo.layout, "champion")

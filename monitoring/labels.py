@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from core.errors import ConfigError, DataError
 from core.files import digest_of
 from serving.resolve import needs
-from stores.raw import register_raw
+from stores.raw import columns_of, register_raw
 from stores.registry import open_store, request_inputs
 from stores.sources import as_utc
 from stores.sql import moment, quote
 from training.dataset import EVENT, LABEL_TIME
 
 if TYPE_CHECKING:
+    import duckdb
+
     from core.repo import FeatureRepo
 
 
@@ -65,7 +65,7 @@ def load_labels(con: duckdb.DuckDBPyConnection, repo: FeatureRepo) -> Labels:
         When a label is neither 0 nor 1.
     """
     register_raw(con, repo)
-    kinds = _columns(con, repo)
+    kinds = columns_of(con, repo.spine, (EVENT, LABEL_TIME, repo.problem.label.column))
     keys, others, logged = _shared(repo, kinds)
     slices = [name for name in repo.problem.slices if name in kinds]
     logged_slices = [name for name in repo.problem.slices if name not in kinds and name in logged]
@@ -77,10 +77,11 @@ def load_labels(con: duckdb.DuckDBPyConnection, repo: FeatureRepo) -> Labels:
     label, label_time = quote(repo.problem.label.column), as_utc(LABEL_TIME, kinds[LABEL_TIME])
     known = f"{label} IS NOT NULL AND {label_time} <= {moment(repo.clock.now())}"
     same = ", ".join([*(f"k{i}" for i in range(len(keys))), "moment"])
+    # The inner query ends before rows are chosen: by the label as it is known by now, not by the query's own columns.
     con.execute(
-        f"CREATE OR REPLACE TABLE labels AS SELECT {', '.join(named)}, {as_utc(EVENT, kinds[EVENT])} AS moment, "
+        f"CREATE OR REPLACE TABLE labels AS FROM (SELECT {', '.join(named)}, {as_utc(EVENT, kinds[EVENT])} AS moment, "
         f"CASE WHEN {known} THEN {label} END AS label, CASE WHEN {known} THEN {label_time} END AS label_timestamp "
-        f"FROM ({repo.spine.text}) "
+        f"FROM ({repo.spine.text})) "
         f"QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY label_timestamp DESC NULLS LAST, label DESC) = 1"
     )
     if wrong := con.execute("SELECT label FROM labels WHERE label NOT IN (0, 1) LIMIT 1").fetchall():
@@ -91,19 +92,6 @@ def load_labels(con: duckdb.DuckDBPyConnection, repo: FeatureRepo) -> Labels:
     version = digest_of(*keys, *others, *slices, "|", *logged_slices, repr(facts))
     missing = [name for name in repo.problem.slices if name not in slices and name not in logged_slices]
     return Labels(keys, others, slices, logged_slices, missing, version)
-
-
-def _columns(con: duckdb.DuckDBPyConnection, repo: FeatureRepo) -> dict[str, str]:
-    try:
-        kinds = {str(row[0]): str(row[1]) for row in con.execute(f"DESCRIBE {repo.spine.text}").fetchall()}
-    except duckdb.Error as error:
-        raise ConfigError(f"sql/spine.sql: {error}", hint="Mend the query.") from error
-    if missing := [c for c in (EVENT, LABEL_TIME, repo.problem.label.column) if c not in kinds]:
-        raise ConfigError(
-            f"sql/spine.sql gives no column {', '.join(missing)}, only {', '.join(kinds)}.",
-            hint="docs/feature-repo.md says what it must give.",
-        )
-    return kinds
 
 
 def _shared(repo: FeatureRepo, kinds: dict[str, str]) -> tuple[dict[str, str], dict[str, str], set[str]]:

@@ -70,7 +70,7 @@ class Plan:
     @property
     def id(self) -> str:
         """Its name on disk, for example ``20131001-20140101``."""
-        return f"{self.since:%Y%m%d}-{self.until:%Y%m%d}"
+        return _name(self.since, self.until)
 
     def stop_after(self, now: datetime) -> datetime:
         """Return where the step that begins now ends: a turn or the end may cut it short."""
@@ -119,7 +119,7 @@ def plan(
         When there is no champion to begin with.
     """
     problem, window = repo.problem, Window(since, until)
-    folder = repo.layout.replay / f"{window.since:%Y%m%d}-{window.until:%Y%m%d}"
+    folder = repo.layout.replay / _name(window.since, window.until)
     with suppress(FileNotFoundError):
         begun = Plan.from_dict(read_json(folder / "plan.json"))
         _same(begun, step, every)
@@ -147,6 +147,10 @@ def plan(
     new = Plan(window.since, window.until, step or STEP, every or EVERY, champion)
     write_json(folder / "plan.json", new.as_dict() | {"started_at": SystemClock().now().isoformat()})
     return new
+
+
+def _name(since: datetime, until: datetime) -> str:
+    return f"{since:%Y%m%d}-{until:%Y%m%d}"
 
 
 def _same(begun: Plan, step: timedelta | None, every: timedelta | None) -> None:

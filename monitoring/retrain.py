@@ -7,11 +7,10 @@ was once rolled back is never promoted from here again, and a champion that came
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from core.errors import Conflict, PunctualError
-from core.jobs import Stopping
+from core.errors import Conflict
+from core.jobs import carried_out
 
 if TYPE_CHECKING:
     from core.client import JobView, TrainingClient
@@ -48,17 +47,10 @@ def train(
     key = f"monitoring-{decision['id']}-{decision['created_at']}"
     job = client.train({"promote": False}, idempotency_key=key)
 
-    def look(view: JobView) -> None:
-        try:
-            beat(view.progress, f"training: {view.step or view.status}")
-        except Stopping:  # it goes on without us, and we find it again
-            raise
-        except BaseException:  # cancelled
-            with suppress(PunctualError):  # it may be over, or away: then there is nothing to stop
-                client.http.call("POST", f"/training/jobs/{job.id}/cancel")
-            raise
+    def tell(view: JobView) -> None:
+        beat(view.progress, f"training: {view.step or view.status}")
 
-    return {**(client.wait(job.id, each=look).result or {}), "job": job.id}
+    return {**carried_out(client, job, tell), "job": job.id}
 
 
 def worthy(trained: Mapping[str, Any], contest: Mapping[str, Any] | None) -> tuple[bool, list[str]]:

@@ -13,15 +13,16 @@ from starlette.types import ASGIApp
 
 from core.database import database
 from core.errors import Conflict, NoData, NotFound
-from core.jobs import Jobs, add_job_routes, started
+from core.jobs import IdempotencyKey, Jobs, accepted, add_job_routes, started
+from core.registry import VERSION
 from core.repo import FeatureRepo
 from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
 from core.settings import Settings
 from monitoring.alarms import Alarms, State
 from monitoring.decisions import Decisions
-from monitoring.documents import ACCEPTED, VERSION, AlarmId, Key, Limit, Moment, TurnRequest
+from monitoring.documents import AlarmId, Limit, Moment, TurnRequest
 from monitoring.drift_routes import add_drift_routes
-from monitoring.jobs import on_schedule, register_jobs, start_turn
+from monitoring.jobs import TURN, on_schedule, register_jobs, start_turn
 from monitoring.metrics import add_monitoring_gauges
 from monitoring.watch import turns
 
@@ -95,10 +96,10 @@ def _add_turns(app: FastAPI, service: Service) -> None:
         tags=["turns"],
         summary="Take a turn: look, raise alarms, decide, and act on it if it may",
         status_code=202,
-        responses={202: ACCEPTED, **problems(None, 409, 422, 503)},
+        responses={202: accepted(TURN), **problems(None, 409, 422, 503)},
         openapi_extra=_CHANGE,
     )
-    def run(request: Request, body: TurnRequest | None = None, idempotency_key: Key = None) -> Response:
+    def run(request: Request, body: TurnRequest | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         asked = body or TurnRequest()
         try:
             job = start_turn(

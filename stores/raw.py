@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,30 @@ def history_from(con: duckdb.DuckDBPyConnection, query: Query, start: datetime) 
             ) from error
         since[table] = found[0] if found else start
     return since
+
+
+def columns_of(
+    con: duckdb.DuckDBPyConnection,
+    query: Query,
+    needed: Sequence[str],
+    hint: str = "docs/feature-repo.md says what it must give.",
+) -> dict[str, str]:
+    """Return the columns that a query gives over the registered tables, and their SQL types.
+
+    Raises
+    ------
+    ConfigError
+        When the query does not run, or lacks a needed column; ``hint`` says what it must give.
+    """
+    try:
+        found = {str(name): str(kind) for name, kind, *_ in con.execute(f"DESCRIBE {query.text}").fetchall()}
+    except duckdb.Error as error:
+        raise ConfigError(f"sql/{query.name}.sql: {error}", hint="Mend the query.") from error
+    if missing := [name for name in needed if name not in found]:
+        raise ConfigError(
+            f"sql/{query.name}.sql gives no column {', '.join(missing)}, only {', '.join(found)}.", hint=hint
+        )
+    return found
 
 
 def register_raw(

@@ -11,17 +11,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
-from core.errors import ConfigError
 from core.windows import list_windows
-from stores.raw import history_from, register_raw
+from stores.raw import columns_of, history_from, register_raw
 from stores.registry import open_store, problem_entity
 from stores.sources import as_utc
 from stores.sql import connect, moment, quote
 
 if TYPE_CHECKING:
-    from core.repo import FeatureRepo, Query
+    from core.repo import FeatureRepo
 
 EVENT = "event_timestamp"
 
@@ -79,7 +76,8 @@ class Upcoming:
                 history_from=history_from(con, self._query, since),
                 known_before=self._repo.clock.now(),
             )
-            types = _checked(con, self._query, self._key)
+            hint = f"It must give {self._key} and {EVENT}, the moment of prediction."
+            types = columns_of(con, self._query, (self._key, EVENT), hint)
             sent = [quote(name) for name in types if name != EVENT]
             when = as_utc(EVENT, types[EVENT])
             rows = con.sql(
@@ -88,19 +86,6 @@ class Upcoming:
                 f"ORDER BY {EVENT}, {quote(self._key)}"
             ).to_arrow_table()
         return [Due({name: _plain(row[name]) for name in row if name != EVENT}, row[EVENT]) for row in rows.to_pylist()]
-
-
-def _checked(con: duckdb.DuckDBPyConnection, query: Query, key: str) -> dict[str, str]:
-    try:
-        types = {str(name): str(kind) for name, kind, *_ in con.execute(f"DESCRIBE {query.text}").fetchall()}
-    except duckdb.Error as error:
-        raise ConfigError(f"sql/{query.name}.sql: {error}", hint="Mend the query.") from error
-    if missing := [name for name in (key, EVENT) if name not in types]:
-        raise ConfigError(
-            f"sql/{query.name}.sql gives no column {', '.join(missing)}, only {', '.join(types)}.",
-            hint=f"It must give {key} and {EVENT}, the moment of prediction.",
-        )
-    return types
 
 
 def _plain(value: Any) -> Any:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import ConfigError, DataError, NoData
+from core.errors import DataError, NoData
 from core.files import atomic_dir, read_json, sha256, write_json
 from core.progress import progress
 from core.windows import list_windows
-from stores.raw import data_version, register_raw
+from stores.raw import columns_of, data_version, register_raw
 from stores.registry import feature_service, open_store, registry_version
 from stores.sql import connect, moment, quote
 
@@ -44,16 +43,7 @@ def build_spine(repo: FeatureRepo) -> pa.Table:
     label = repo.problem.label.column
     with connect() as con:
         register_raw(con, repo)
-        try:
-            found = [str(row[0]) for row in con.execute(f"DESCRIBE {repo.spine.text}").fetchall()]
-        except duckdb.Error as error:
-            raise ConfigError(f"sql/spine.sql: {error}", hint="Mend the query.") from error
-        missing = [c for c in (EVENT, LABEL_TIME, label) if c not in found]
-        if missing:
-            raise ConfigError(
-                f"sql/spine.sql gives no column {', '.join(missing)}, only {', '.join(found)}.",
-                hint="docs/feature-repo.md says what it must give.",
-            )
+        found = columns_of(con, repo.spine, (EVENT, LABEL_TIME, label))
         order = ", ".join(map(quote, [EVENT, *sorted(c for c in found if c != EVENT)]))
         rows = con.sql(
             f"SELECT * FROM ({repo.spine.text}) WHERE {quote(LABEL_TIME)} <= {moment(repo.clock.now())} "

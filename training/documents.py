@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = r"^[1-9][0-9]{0,8}$"
+from core.registry import VERSION
+
 VersionPath = Annotated[str, Path(pattern=VERSION, examples=["2"], description="A registered version's number.")]
 
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from core.problem import Gate
 from training.evaluate import better, scores
-from training.resample import metric_of_counts
-
-RESAMPLES = 200
+from training.resample import RESAMPLES, metric_of_counts, resampled
 
 
 @dataclass
@@ -109,7 +107,4 @@ def resampled_gains(
     def gain(counts: np.ndarray) -> float:
         return better(metric, new(counts), old(counts))
 
-    place = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    rng, n = np.random.default_rng(seed), place.max() + 1
-    samples = [gain(np.bincount(rng.integers(0, n, n), minlength=n)[place]) for _ in range(count)]
-    return gain(np.ones(len(y))), samples
+    return gain(np.ones(len(y))), resampled(gain, np.arange(len(y)) if groups is None else groups, seed, count)

@@ -66,11 +66,16 @@ def standard_error(
     seed : int
         Of the samples.
     """
-    of_counts, rng = metric_of_counts(metric, y, probability), np.random.default_rng(seed)
+    of_counts = metric_of_counts(metric, y, probability)
+    return of_counts(np.ones(len(y))), float(np.nanstd(resampled(of_counts, groups, seed)))
+
+
+def resampled(of_counts: OfCounts, groups: np.ndarray, seed: int, count: int = RESAMPLES) -> list[float]:
+    """Return the metric of each of ``count`` samples of whole ``groups`` (n,), drawn anew."""
+    rng = np.random.default_rng(seed)
     names, place = np.unique(groups, return_inverse=True)
     k = len(names)
-    samples = [of_counts(np.bincount(rng.integers(0, k, k), minlength=k)[place]) for _ in range(RESAMPLES)]
-    return of_counts(np.ones(len(y))), float(np.nanstd(samples))
+    return [of_counts(np.bincount(rng.integers(0, k, k), minlength=k)[place]) for _ in range(count)]
 
 
 def _mean_of(loss: np.ndarray) -> OfCounts:

@@ -17,14 +17,14 @@ from core.database import database
 from core.errors import Conflict, NoData, PunctualError
 from core.files import read_json
 from core.jobs import Jobs, add_job_routes, started
-from core.registry import RegistryReader
+from core.registry import VERSION, RegistryReader
 from core.repo import FeatureRepo
 from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
 from core.settings import Settings
 from training.compare import compare, performance
 from training.compare_page import page
 from training.dataset import MANIFEST
-from training.documents import ACCEPTED, VERSION, Reason, TrainRequest, VersionPath
+from training.documents import ACCEPTED, Reason, TrainRequest, VersionPath
 from training.jobs import KIND, register_training
 from training.ledger import Ledger, as_dict
 from training.overrides import Overrides, options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Query, Response
+from fastapi import Header, Query, Response
 
 from core.jobs.jobs import MAX_LISTED
 from core.jobs.metrics import job_gauges
@@ -35,6 +35,18 @@ _EXAMPLE: dict[str, Any] = {
     "note": "Fetching 2024-03-01 00:00 .. 2024-03-08 00:00 UTC payments",
 }
 JOB = {"description": "The job.", "content": {"application/json": {"example": _EXAMPLE}}}
+
+
+IdempotencyKey = Annotated[str | None, Header(max_length=200, description="The same key again gives the same job.")]
+
+
+def accepted(kind: str) -> dict[str, Any]:
+    """Return what a route's ``responses`` say of 202, where it starts a job of this kind."""
+    example = {"id": f"{kind}-0123456789abcdef0123", "kind": kind, "status": "queued"}
+    return {
+        "description": "The job, queued; Location says where to look at it.",
+        "content": {"application/json": {"example": example}},
+    }
 
 
 def started(job: Job, prefix: str = "", **more: Any) -> Response:

@@ -11,7 +11,6 @@ import logging
 import re
 import secrets
 import time
-from ipaddress import ip_address
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.addresses import client_address, host_name
 from core.errors import InvalidRequest, PunctualError, TimedOut
 from core.logs import correlation_id
 from core.service.access import Endpoint, bounded, guarded
@@ -28,7 +28,6 @@ from core.service.reference import PAGE_POLICY
 log = logging.getLogger("punctual.service")
 
 _ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
-_HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(:\d+)?$")
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -99,7 +98,8 @@ class Harden:
         address = client[0] if client else ""
         https = self._https
         if address in self._proxies:
-            address = _behind(given.get(b"x-forwarded-for", b""), self._proxies) or address
+            forwarded = given.get(b"x-forwarded-for", b"").decode("latin-1")
+            address = client_address(forwarded, self._proxies) or address
             https = https or given.get(b"x-forwarded-proto") == b"https"
         scope["punctual.address"] = address
         scope["punctual.given"] = given
@@ -168,8 +168,7 @@ class Harden:
         InvalidRequest
             When the host is not trusted.
         """
-        match = _HOST.fullmatch(host.decode("latin-1"))
-        name = match[1].lower() if match else ""
+        name = host_name(host.decode("latin-1"))
         if name in self._hosts:
             if len(self._good_hosts) < 100:
                 self._good_hosts.add(host)
@@ -196,16 +195,3 @@ class Harden:
             "address": scope["punctual.address"],
             "caller": caller.name if caller else None,
         }
-
-
-def _behind(forwarded: bytes, proxies: frozenset[str]) -> str:
-    """Return the last address of X-Forwarded-For that is no proxy of ours; all before it may be made up."""
-    for part in reversed(forwarded.decode("latin-1").split(",")):
-        text = part.strip()
-        if text in proxies:
-            continue
-        try:
-            return str(ip_address(text))
-        except ValueError:
-            return ""
-    return ""

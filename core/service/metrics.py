@@ -5,25 +5,15 @@ of them answer for all. What can be looked up (jobs, windows, memory) is looked 
 :func:`add_gauges`; so it is right after a restart too.
 """
 
-# ruff: noqa: E402 - the variable below must be right before prometheus_client is imported
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
-
-# prometheus_client decides while it is imported where it counts, by a variable that Feast sets to a folder of its own,
-# for whatever process comes after it: here our own variable decides, whoever imported it first.
-METRICS_DIR = "PUNCTUAL_METRICS_DIR"
-if "prometheus_client" not in sys.modules:
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-if METRICS_DIR in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[METRICS_DIR]
 
 from fastapi import FastAPI, Response
 from prometheus_client import (
@@ -44,8 +34,14 @@ from psutil import pid_exists
 from core.service.access import requires
 from core.service.resources import resources
 
-_several = METRICS_DIR in os.environ
-values.ValueClass = values.get_value_class() if _several else values.MutexValue  # type: ignore[no-untyped-call]
+# prometheus_client decides while it is imported where it counts, by a variable that Feast sets to a folder of its own,
+# for whatever process comes after it: here our own variable decides, whoever imported it first.
+METRICS_DIR = "PUNCTUAL_METRICS_DIR"
+if METRICS_DIR in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[METRICS_DIR]
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+else:
+    values.ValueClass = values.MutexValue
 
 log = logging.getLogger("punctual.metrics")
 

@@ -13,7 +13,8 @@ import pytest
 from core.errors import InvalidRequest, ModelUnavailable, NoData, NotFound
 from core.problem import Drift
 from core.reference import SCORE
-from monitoring.drift import check_drift, compare, list_reports, read_report, report_file
+from monitoring.drift import check_drift, compare
+from monitoring.drift_reports import list_reports, read_report, report_file
 from tests.monitoring import drift_world
 from tests.monitoring.drift_world import LIMITS, START, WEEK, reference, window
 from tests.monitoring.log_world import LogWorld

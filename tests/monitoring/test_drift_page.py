@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from core.registry import RegistryReader
-from monitoring.drift import check_drift, read_report, report_file
+from monitoring.drift import check_drift
+from monitoring.drift_reports import read_report, report_file
 from tests.monitoring import drift_world
 from tests.monitoring.drift_world import START, WEEK, window
 from tests.monitoring.log_world import LogWorld

@@ -161,6 +161,15 @@ def test_a_corrected_label_takes_the_place_of_the_first(two_days: LogWorld) -> N
     assert known(two_days)["a"] == (0, True)
 
 
+def test_a_label_that_is_known_counts_before_one_that_is_not(two_days: LogWorld) -> None:
+    same = {"loan_id": 1, "event_timestamp": at(2)}
+    two_days.spine(
+        [{**same, "missed": 1, "label_timestamp": at(10)}, {**same, "missed": None, "label_timestamp": at(20)}]
+    )
+    update_truth(two_days.repo)
+    assert known(two_days)["a"] == (1, True)
+
+
 def test_a_run_that_was_killed_between_two_files_is_made_whole(two_days: LogWorld) -> None:
     update_truth(two_days.repo)
     whole = files(two_days)
