@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, PortInUse
 from core.processes import follow_standard_input
-from core.service.metrics import METRICS_DIR
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from core.settings import Settings
 
+METRICS_DIR = "PUNCTUAL_METRICS_DIR"  # set for workers, who count there together: see core.service.metrics
 TIED = "PUNCTUAL_TIED"  # set by who starts us: stop when standard input closes, which it does when they die
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Small models gain nothing from threads, and lose minutes to them where cores are shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from hypothesis import HealthCheck, settings
 
 # How fast a busy machine makes up examples says nothing about what is tested.
@@ -83,7 +88,11 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+# What tests take for a parameter that says which kind of database: Postgres takes a while to come up.
+DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """SQLAlchemy URL of an empty database, on each of the kinds that are supported."""
     if request.param == "postgres":

@@ -31,12 +31,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from psutil import pid_exists
 
+from core.server import METRICS_DIR
 from core.service.access import requires
 from core.service.resources import resources
 
 # prometheus_client decides while it is imported where it counts, by a variable that Feast sets to a folder of its own,
 # for whatever process comes after it: here our own variable decides, whoever imported it first.
-METRICS_DIR = "PUNCTUAL_METRICS_DIR"
 if METRICS_DIR in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[METRICS_DIR]
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]

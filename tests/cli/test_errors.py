@@ -28,11 +28,11 @@ def test_help_teaches(empty):
         (("validate",), "punctual fetch"),
         slow(("transform",), "punctual validate"),
         slow(("dataset",), "punctual validate"),
-        (("train",), "punctual dataset"),
+        slow(("train",), "punctual dataset"),
         slow(("check", "leakage"), "punctual validate"),
         slow(("predict", "3000"), "punctual apply"),
         (("lineage", "nothing"), "no prediction 'nothing'"),
-        (("features", "nowhere.csv"), "nowhere.csv"),
+        slow(("features", "nowhere.csv"), "nowhere.csv"),
     ],
 )
 def test_a_step_too_early_says_which_one_is_missing(empty, words, says):

@@ -13,6 +13,8 @@ from core.settings import get_settings
 from ingestion.transform import rebuild
 from tests.ingestion.loans import VIEWS, Loans, assert_same, customer_payments_by_hand, day, ingest, window
 
+pytestmark = pytest.mark.slow
+
 EARLY, LATER = (window(0, 20), window(20, 30)), (window(30, 34), window(34, 40))
 SURPRISE = LATER[0]
 

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from core.settings import get_settings
 from tests.asgi import problem
 from tests.conftest import free_port
 from tests.ingestion.flow_world import World, world
-from tests.ingestion.loans import ingest, window
+from tests.ingestion.loans import Loans, ingest, window
 from tests.ingestion.services import Others
 
 
 @pytest.fixture
 def data(loans) -> Iterator[World]:
     """The service after two windows, with no other service anywhere."""
+    with after_two_windows(loans) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The same, for tests that start nothing."""
+    get_settings()
+    with after_two_windows(Loans.copy_to(tmp_path_factory.mktemp("quiet") / "loans")) as running:
+        yield running
+
+
+@contextmanager
+def after_two_windows(loans: Loans) -> Iterator[World]:
     ingest(loans, window(0, 60), window(60, 67))
     with world(loans, Others(port=free_port())) as running:
         yield running
@@ -34,17 +50,17 @@ def test_it_is_ready_with_the_others_away_and_says_what_is(loans):
         assert data.api.get("/data/reports").json() == {"reports": []}
 
 
-def test_previews_of_every_layer(data: World):
-    raw = data.api.get("/data/preview", params={"table": "loans", "limit": 3}).json()
+def test_previews_of_every_layer(quiet: World):
+    raw = quiet.api.get("/data/preview", params={"table": "loans", "limit": 3}).json()
     assert raw["total"] == 1340
     assert len(raw["rows"]) == 3
     assert set(raw["columns"]) == {"loan_id", "customer_id", "amount", "region", "known_at"}
     assert all(row["known_at"] >= "2024-03-01" for row in raw["rows"])  # the newest window first
-    two = data.api.get("/data/preview", params={"table": "loans", "layer": "valid", "columns": ["region", "loan_id"]})
+    two = quiet.api.get("/data/preview", params={"table": "loans", "layer": "valid", "columns": ["region", "loan_id"]})
     assert list(two.json()["rows"][0]) == ["region", "loan_id"]
-    features = data.api.get("/data/preview", params={"table": "loan_terms", "layer": "features"}).json()
+    features = quiet.api.get("/data/preview", params={"table": "loan_terms", "layer": "features"}).json()
     assert "event_timestamp" in features["columns"]
-    bad = data.api.get("/data/preview", params={"table": "loans", "layer": "quarantine"}).json()
+    bad = quiet.api.get("/data/preview", params={"table": "loans", "layer": "quarantine"}).json()
     assert (bad["total"], "reason" in bad["columns"]) == (0, True)
 
 
@@ -63,8 +79,8 @@ def test_previews_of_every_layer(data: World):
         ({}, 422),
     ],
 )
-def test_what_is_no_preview(data: World, asked: dict[str, Any], status: int):
-    members = problem(data.api.get("/data/preview", params=asked), status)
+def test_what_is_no_preview(quiet: World, asked: dict[str, Any], status: int):
+    members = problem(quiet.api.get("/data/preview", params=asked), status)
     assert "root:" not in str(members)
 
 
@@ -83,13 +99,13 @@ def test_what_is_no_preview(data: World, asked: dict[str, Any], status: int):
         ("/flow/rollback", {"reason": "x" * 501}, 422),
     ],
 )
-def test_what_starts_nothing(data: World, path: str, body: dict[str, Any], status: int):
-    problem(data.api.post(path, json=body), status)
-    assert data.api.get("/jobs").json() == {"jobs": []}
+def test_what_starts_nothing(quiet: World, path: str, body: dict[str, Any], status: int):
+    problem(quiet.api.post(path, json=body), status)
+    assert quiet.api.get("/jobs").json() == {"jobs": []}
 
 
-def test_rollback_with_the_training_service_away_is_a_503(data: World):
-    members = problem(data.api.post("/flow/rollback", json={"reason": "worse"}), 503)
+def test_rollback_with_the_training_service_away_is_a_503(quiet: World):
+    members = problem(quiet.api.post("/flow/rollback", json={"reason": "worse"}), 503)
     assert "training" in members["detail"]
 
 

@@ -24,6 +24,7 @@ from core.service.metrics import _forget_dead
 from core.service.resources import resources
 from core.settings import Settings
 from tests.asgi import Api
+from tests.conftest import DATABASES
 from tests.core.jobs.world import finished, loans_copy, make_jobs, open_gate, until
 from tests.core.keys import keyring
 from tests.monitoring.metrics_text import Metrics
@@ -170,7 +171,7 @@ def test_workers_count_into_their_folder_also_when_prometheus_client_was_importe
     assert {path.name.split("_")[0] for path in tmp_path.iterdir()} >= {"counter", "histogram"}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=DATABASES)
 def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[FeatureRepo, Jobs]]:
     url = str(request.getfixturevalue("postgres_url")) if request.param == "postgres" else None
     own = loans_copy(tmp_path / "loans")

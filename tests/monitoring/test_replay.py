@@ -98,6 +98,7 @@ def expected(done: Done) -> set[tuple[int, datetime]]:
     return {(loan, due) for loan, due in dues if SINCE <= due < UNTIL}
 
 
+@pytest.mark.slow
 def test_what_was_due_is_predicted_once_and_never_after_its_moment(done):
     made = done.made
     found = [(json.loads(e)["loan_id"], m.to_pydatetime()) for e, m in zip(made["entity"], made["moment"], strict=True)]
@@ -108,6 +109,7 @@ def test_what_was_due_is_predicted_once_and_never_after_its_moment(done):
     assert ahead.max() < STEP
 
 
+@pytest.mark.slow
 def test_no_answer_was_asked_for_twice(done):
     there = logged(done.world.repo, SINCE - DAY, UNTIL + DAY).to_pandas()
     assert sorted(there["prediction_id"]) == sorted(done.made["prediction_id"])
@@ -116,22 +118,26 @@ def test_no_answer_was_asked_for_twice(done):
     assert (kept["probability"].to_numpy() == done.made["probability"].to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_every_vector_is_what_history_says_was_known_before_its_moment(done):
     report = check_logged(done.world.repo, since=SINCE, until=UNTIL)
     assert report.rows == len(done.made)
     assert report.differences == []
 
 
+@pytest.mark.slow
 def test_every_day_has_its_turn_once(done):
     assert done.turns == [SINCE + i * DAY for i in range(1, DAYS + 1)]
 
 
+@pytest.mark.slow
 def test_what_was_promoted_serves_from_its_turn_on(done):
     versions = done.made.groupby("predicted_at")["model_version"].unique()
     assert {v for when, vs in versions.items() for v in vs if when < PROMOTED} == {"1"}
     assert {v for when, vs in versions.items() for v in vs if when >= PROMOTED} == {"2"}
 
 
+@pytest.mark.slow
 def test_the_report_counts_each_label_once_and_scores_the_start_on_the_same_vectors(done):
     path, found = write_report(done.world.repo, settings_of(done.world.repo), done.plan)
     assert found == json.loads(json.dumps(read_json(path.with_name("report.json"))))
@@ -163,6 +169,7 @@ def test_the_report_counts_each_label_once_and_scores_the_start_on_the_same_vect
     assert [v["version"] for v in found["versions"]] == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_escapes_what_comes_from_data(done):
     path, _ = write_report(done.world.repo, settings_of(done.world.repo), done.plan)
     page = path.read_text()
@@ -171,6 +178,7 @@ def test_the_page_stands_alone_and_escapes_what_comes_from_data(done):
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
 
 
+@pytest.mark.slow
 def test_over_it_stays_as_it_is(done):
     before = done.made
     turns = Turns()
@@ -179,6 +187,7 @@ def test_over_it_stays_as_it_is(done):
     assert done.made.equals(before)
 
 
+@pytest.mark.slow
 def test_one_replay_at_a_time(done):
     repo = done.world.repo
     with locked(done.folder / ".lock"), pytest.raises(Exception, match="runs already"):

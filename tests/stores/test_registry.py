@@ -10,6 +10,7 @@ import pytest
 from core.errors import ConfigError
 from core.files import read_json
 from core.repo import FeatureRepo
+from core.settings import get_settings
 from stores.registry import apply, feature_service, feature_views, open_store, registry_version
 
 LOANS = Path(__file__).resolve().parents[1] / "repos" / "loans"
@@ -121,6 +122,7 @@ def test_before_apply_there_is_no_version(folder):
 
 
 def test_plain_feast_opens_what_was_applied(folder):
+    get_settings()
     apply(FeatureRepo.load(folder))
     from feast import FeatureStore
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-# Small models gain nothing from threads, and lose minutes to them where cores are shared.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from core.settings import get_settings
 from tests.training.loans import OTHER, QUICK, Loans
@@ -19,12 +15,12 @@ if TYPE_CHECKING:
     from training.train import Outcome
 
 
-# Each of these gives a test models of its own: a training takes seconds, and MLflow as long again.
-_TRAININGS = frozenset({"trainable", "rivals", "contested"})
+# Each of these trains: that takes seconds, and MLflow as long again.
+_TRAININGS = frozenset({"trained", "trainable", "rivals", "contested"})
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Count the tests that train anew among the slow ones."""
+    """Count the tests that train among the slow ones."""
     if _TRAININGS & set(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.slow)
 

@@ -18,6 +18,7 @@ SPINE = (
 )
 
 
+@pytest.mark.slow
 def test_it_is_what_plain_python_works_out(loans):
     build_dataset(loans.repo)
     found = loans.dataset().sort_values(["loan_id", "event_timestamp"], ignore_index=True)

@@ -6,6 +6,7 @@ import pytest
 
 from core.jobs import Jobs
 from core.repo import FeatureRepo
+from tests.conftest import DATABASES
 from tests.core.jobs.world import loans_copy, make_jobs
 
 
@@ -22,7 +23,7 @@ def jobs(repo) -> Iterator[Jobs]:
     made.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=DATABASES)
 def store(request: pytest.FixtureRequest) -> str | None:
     """What PUNCTUAL_DATABASE says: nothing, or a real Postgres."""
     return str(request.getfixturevalue("postgres_url")) if request.param == "postgres" else None
