@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -71,12 +72,20 @@ def main() -> None:
         _say(error)
         sys.exit(1)
     except KeyboardInterrupt:
-        console.print("Stopped. Run the same command again to go on from here.")
-        sys.exit(130)
+        _stopped()
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":  # DuckDB's word for Ctrl-C while it works
+            raise
+        _stopped()
     except BrokenPipeError:
         # The reader of a pipe went away (`| head`): nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _stopped() -> NoReturn:
+    console.print("Stopped. Run the same command again to go on from here.")
+    sys.exit(130)
 
 
 def _say(error: PunctualError) -> None:
