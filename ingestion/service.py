@@ -25,6 +25,7 @@ from ingestion import versions
 from ingestion.documents import ImportRequest, MaterializeRequest, Nothing, RollbackRequest
 from ingestion.flow import KIND, STEPS, Flow
 from ingestion.flow_runs import FlowRuns
+from ingestion.lineage import add_lineage_route
 from ingestion.metrics import freshness_gauges, window_gauges
 from ingestion.preview import MAX_ROWS, Layer, preview
 from ingestion.step_jobs import IMPORT, MATERIALIZE, PREPROCESS, VALIDATE, check_views, register_steps
@@ -115,6 +116,7 @@ def build_app(repo: FeatureRepo, settings: Settings, steps: Steps | None = None)
         settings=settings,
     )
     _add_data(app, service)
+    add_lineage_route(app, repo)
     _add_flow(app, service)
     add_job_routes(app, service.jobs, scope="data")
     add_auth_routes(app)
