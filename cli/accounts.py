@@ -94,7 +94,8 @@ def add_user(
 @users_app.command("list")
 def list_users(as_json: AsJson = False) -> None:
     """Show every user."""
-    _show(_accounts().users.all(), ("name", "role", "must_change", "created_at"), as_json=as_json)
+    columns = ("name", "role", "disabled", "must_change", "created_at")
+    _show(_accounts().users.all(), columns, as_json=as_json)
 
 
 @users_app.command("reset")
@@ -110,6 +111,20 @@ def remove_user(name: UserName) -> None:
     """Remove a user, with their sessions and keys."""
     _accounts().users.remove(name, by=context.actor())
     console.print(f"Removed {name}.", markup=False)
+
+
+@users_app.command("disable")
+def disable_user(name: UserName) -> None:
+    """Let nobody log in as a user: their sessions end, and their keys rest, within a second for every service."""
+    _accounts().users.disable(name, by=context.actor())
+    console.print(f"Disabled {name}.", markup=False)
+
+
+@users_app.command("enable")
+def enable_user(name: UserName) -> None:
+    """Let a disabled user log in again; their keys are good again."""
+    _accounts().users.enable(name, by=context.actor())
+    console.print(f"Enabled {name}.", markup=False)
 
 
 @users_app.command("role")

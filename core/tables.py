@@ -55,6 +55,8 @@ class User(Table):
     password_hash: Mapped[str] = mapped_column(Text)
     must_change: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+    # Since when nobody may log in as this user; None for a user like any other.
+    disabled_at: Mapped[datetime | None]
 
 
 class ApiKey(Table):

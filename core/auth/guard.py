@@ -224,7 +224,10 @@ def _good_keys(session: Session) -> dict[str, _Key]:
     )
     found = {}
     for key_id, name, owner, scopes, digest, old, old_until, until, limit in session.execute(
-        select(*columns).where(ApiKey.revoked_at.is_(None))
+        # (An owner need not be a user: the command makes keys too. None of those is disabled.)
+        select(*columns)
+        .outerjoin(User, User.name == ApiKey.owner)
+        .where(ApiKey.revoked_at.is_(None), User.disabled_at.is_(None))
     ):
         found[key_id] = _Key(
             bytes.fromhex(digest),
@@ -240,7 +243,7 @@ def _live_sessions(session: Session, now: datetime) -> dict[str, _Live]:
     query = (
         select(SessionRow.id, SessionRow.token_id, SessionRow.expires_at, User.name, User.role, User.must_change)
         .join(User, User.name == SessionRow.user)
-        .where(SessionRow.revoked_at.is_(None), SessionRow.expires_at > now)
+        .where(SessionRow.revoked_at.is_(None), SessionRow.expires_at > now, User.disabled_at.is_(None))
     )
     return {
         row.id: _Live(

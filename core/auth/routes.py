@@ -5,86 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.auth.accounts import Accounts
+from core.auth.documents import Change, LogIn, Moment, Name, NewKey, NewPassword, NewUser, Refresh, Rotation
 from core.auth.principal import SELF
 from core.errors import Forbidden
 from core.service import PUBLIC, json_response, principal, problems, requires
 
 _T = TypeVar("_T")
-Name = Annotated[str, Field(min_length=1, max_length=64)]
-Password = Annotated[str, Field(min_length=1, max_length=1024)]
-Scope = Literal["predict", "read", "data", "train", "admin"]
-Role = Literal["admin", "user"]
-
-
-def _written(value: object) -> object:
-    # Seconds since 1970 would be read as well, and a mistyped year is taken for them.
-    if isinstance(value, str) and "-" not in value[1:]:
-        raise ValueError("write a time as ISO 8601 with its zone")
-    return value
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
-
-
-class _Body(BaseModel):
-    # What a client sent and we refuse may be a password: it is not repeated to anyone.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class LogIn(_Body):
-    """A user name and a password."""
-
-    user: Annotated[Name, Field(examples=["ada"])]
-    password: Annotated[Password, Field(examples=["a long and winding road"])]
-
-
-class Refresh(_Body):
-    """The token to exchange."""
-
-    token: Annotated[str, Field(min_length=1, max_length=4096)]
-
-
-class NewPassword(_Body):
-    """One's own password, before and after."""
-
-    old: Annotated[Password, Field(examples=["a long and winding road"])]
-    new: Annotated[Password, Field(examples=["another long sentence"])]
-
-
-class NewUser(_Body):
-    """A user to add; the password is made up and shown once."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@-]{0,63}$", examples=["bo"])]
-    role: Role = "user"
-
-
-class Change(_Body):
-    """What to change of a user."""
-
-    role: Annotated[Role, Field(examples=["user"])]
-
-
-class NewKey(_Body):
-    """A key to make; it is shown once."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .:@/'_-]{1,64}$", examples=["the app"])]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=5, examples=[["predict", "read"]])]
-    days: Annotated[int, Field(ge=1, le=3650, examples=[90])] | None = None
-    rate_limit: (
-        Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$", examples=["100/minute"])] | None
-    ) = None
-
-
-class Rotation(_Body):
-    """For how long the old secret of a key stays good."""
-
-    grace_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60, examples=[60])] = 60
 
 
 def add_auth_routes(app: FastAPI) -> None:
@@ -182,10 +113,20 @@ def _add_users(app: FastAPI) -> None:
         chosen = await _do(request, lambda a: a.users.add(body.name, body.role, by=principal(request).name))
         return json_response({"name": body.name, "role": body.role, "password": chosen, "must_change": True}, 201)
 
-    @app.patch("/users/{name}", summary="Give a user another role", **shared)
+    @app.patch("/users/{name}", summary="Give a user another role, disable or enable them", **shared)
     async def change(request: Request, name: Name, body: Change) -> Response:
-        await _do(request, lambda a: a.users.set_role(name, body.role, by=principal(request).name))
-        return json_response({"name": name, "role": body.role})
+        caller = principal(request)
+
+        def work(accounts: Accounts) -> None:
+            if "role" in body.model_fields_set:
+                accounts.users.set_role(name, body.role, by=caller.name)
+            elif body.disabled:
+                accounts.users.disable(name, by=caller.name, owner=caller.owner)
+            else:
+                accounts.users.enable(name, by=caller.name)
+
+        await _do(request, work)
+        return json_response({"name": name, **body.model_dump(exclude_unset=True)})
 
     @app.delete("/users/{name}", summary="Remove a user", **shared)
     async def remove(request: Request, name: Name) -> Response:

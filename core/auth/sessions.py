@@ -68,8 +68,8 @@ class Sessions:
         Raises
         ------
         Unauthenticated
-            In the same words, after the same time, whether the user is unknown, the password wrong, or there were
-            too many tries.
+            In the same words, after the same time, whether the user is unknown or disabled, the password wrong, or
+            there were too many tries.
         """
         user = self._prove(name, password, address, action="log in")
         if user is None:
@@ -112,6 +112,8 @@ class Sessions:
             row = session.get(SessionRow, shown.session)
             user = session.get(User, row.user) if row else None
             if row is None or user is None or row.revoked_at is not None or row.expires_at <= now:
+                raise refused()
+            if user.disabled_at is not None:
                 raise refused()
             stolen = row.token_id != shown.id
             if stolen:
@@ -158,9 +160,9 @@ class Sessions:
         )
         with changing(self._database) as session:
             session.execute(delete(SessionRow).where(SessionRow.expires_at < now - _KEPT))
-            # Between the look at the password and now it may have been reset, or the user removed.
+            # Between the look at the password and now it may have been reset, or the user disabled or removed.
             there = session.get(User, user.name)
-            if there is None or there.password_hash != user.password_hash:
+            if there is None or there.password_hash != user.password_hash or there.disabled_at is not None:
                 raise refused()
             session.add(row)
             record(session, user.name, "log in", row.id, address=address)

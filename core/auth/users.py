@@ -68,7 +68,7 @@ class Users:
         return chosen
 
     def all(self) -> list[dict[str, Any]]:
-        """Return every user, by name: ``name``, ``role``, ``must_change``, ``created_at``."""
+        """Return every user, by name: ``name``, ``role``, ``must_change``, ``disabled``, ``created_at``."""
         with self._database.session(reading=True) as session:
             return [_view(row) for row in session.scalars(select(User).order_by(User.name))]
 
@@ -102,6 +102,47 @@ class Users:
             revoked = self._revoke_keys(session, name, ROLES[role])
             detail = {"role": role, "before": before, "revoked": revoked}
             record(session, by, "role changed", name, detail=detail)
+
+    def disable(self, name: str, *, by: str, owner: str | None = None) -> None:
+        """Let nobody log in as a user any more; their sessions end, and their keys rest until they are enabled.
+
+        Parameters
+        ----------
+        name : str
+            Whom; one who is disabled stays so.
+        by, owner : str
+            Who does it, and the user who answers for them: the same, unless it is a key.
+
+        Raises
+        ------
+        NotFound
+            When there is no such user.
+        Conflict
+            When it is the last administrator who may log in, or oneself.
+        """
+        with changing(self._database) as session:
+            row = _found(session, name)
+            if name in (by, owner):
+                raise Conflict("Nobody disables themselves.", hint="Ask another administrator.")
+            _keep_an_admin(session, row)
+            if row.disabled_at is None:
+                row.disabled_at = self._clock.now()
+                self._end(session, name)
+                record(session, by, "user disabled", name)
+
+    def enable(self, name: str, *, by: str) -> None:
+        """Let a disabled user log in again, with the password of before; keys that rested are good again.
+
+        Raises
+        ------
+        NotFound
+            When there is no such user.
+        """
+        with changing(self._database) as session:
+            row = _found(session, name)
+            if row.disabled_at is not None:
+                row.disabled_at = None
+                record(session, by, "user enabled", name)
 
     def remove(self, name: str, *, by: str) -> None:
         """Remove a user; their sessions and their keys end.
@@ -149,12 +190,12 @@ class Users:
             record(session, by, "password reset" if must_change else "password changed", name)
 
     def verify(self, name: str, password: str) -> User | None:
-        """Return the user whose password it is, or None; it takes as long either way."""
+        """Return the user whose password it is and who is not disabled, or None; it takes as long either way."""
         passwords.warm_up()
         with self._database.session(reading=True) as session:
             row = _get(session, name)
         digest = row.password_hash if row else None
-        if not passwords.matches(digest, password) or row is None:
+        if not passwords.matches(digest, password) or row is None or row.disabled_at is not None:
             return None
         if passwords.outdated(row.password_hash):
             newer = passwords.hashed(password)
@@ -190,9 +231,11 @@ def _found(session: Session, name: str) -> User:
 
 
 def _keep_an_admin(session: Session, row: User) -> None:
-    admins = session.scalar(select(func.count()).select_from(User).where(User.role == "admin")) or 0
-    if row.role == "admin" and admins < 2:
-        raise Conflict(f"{row.name} is the last administrator.", hint="Make another one first.")
+    if row.role != "admin" or row.disabled_at is not None:
+        return
+    enabled = (User.role == "admin") & User.disabled_at.is_(None)
+    if (session.scalar(select(func.count()).select_from(User).where(enabled)) or 0) < 2:
+        raise Conflict(f"{row.name} is the last administrator who may log in.", hint="Make another one first.")
 
 
 def _check_role(role: str) -> None:
@@ -201,4 +244,5 @@ def _check_role(role: str) -> None:
 
 
 def _view(row: User) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in ("name", "role", "must_change", "created_at")}
+    facts = {name: getattr(row, name) for name in ("name", "role", "must_change", "created_at")}
+    return {**facts, "disabled": row.disabled_at is not None}

@@ -12,7 +12,7 @@ from dashboard.parts.once import offer, shown_once
 from dashboard.parts.status import there, told
 from dashboard.parts.tables import table
 
-_COLUMNS = ("name", "role", "must_change", "created_at")
+_COLUMNS = ("name", "role", "disabled", "must_change", "created_at")
 _ROLES = ("user", "admin")
 
 
@@ -42,6 +42,7 @@ def _list(users: list[dict[str, Any]]) -> None:
         name="users",
         key="users",
         column_config={
+            "disabled": st.column_config.CheckboxColumn("disabled"),
             "must_change": st.column_config.CheckboxColumn("must change password"),
             "created_at": "created (UTC)",
         },
@@ -65,7 +66,7 @@ def _change(who: Current, users: list[dict[str, Any]]) -> None:
         by_name = {user["name"]: user for user in users}
         name = st.selectbox("User", list(by_name), index=None, placeholder="Choose one", key="changed-user")
         if name is None:
-            st.caption("Choose one to give them another role or password, or to remove them.")
+            st.caption("Choose one to give them another role or password, to disable, enable or remove them.")
             return
         other = "user" if by_name[name]["role"] == "admin" else "admin"
         with st.container(horizontal=True):
@@ -79,10 +80,24 @@ def _change(who: Current, users: list[dict[str, Any]]) -> None:
                     with told():
                         made = who.call.send("data", "POST", f"/users/{name}/reset")
                         offer("users", f"{name} logs in with this password, once:", made["password"])
+            _disable(who, name, disabled=by_name[name]["disabled"])
             with st.popover("Remove", icon=":material/person_remove:"):
                 st.write(f"Remove **{name}**. Their sessions and keys end; what they did stays in the audit log.")
                 if st.button(f"Remove {name}", type="primary"):
                     _do(who, "DELETE", f"/users/{name}")
+
+
+def _disable(who: Current, name: str, *, disabled: bool) -> None:
+    if disabled:
+        with st.popover("Enable", icon=":material/person_check:"):
+            st.write(f"Let **{name}** log in again, with the password of before. Their keys are good again.")
+            if st.button(f"Enable {name}", type="primary"):
+                _do(who, "PATCH", f"/users/{name}", {"disabled": False})
+        return
+    with st.popover("Disable", icon=":material/person_off:"):
+        st.write(f"Let nobody log in as **{name}**. Their sessions end, and their keys rest until they are enabled.")
+        if st.button(f"Disable {name}", type="primary"):
+            _do(who, "PATCH", f"/users/{name}", {"disabled": True})
 
 
 def _do(who: Current, method: str, path: str, body: dict[str, Any] | None = None) -> None:

@@ -57,6 +57,10 @@ def test_users_are_managed_and_the_password_works(empty: Shell, tmp_path: Path):
     layout = Layout(empty.repo)
     accounts = Accounts(Database(layout.database_url), Settings(), layout)
     assert accounts.sessions.log_in("ada", reset, "10.0.0.1")["must_change"] is True
+    assert empty.run("users", "disable", "ada").returncode == 0
+    assert_one_clear_line(empty.run("users", "disable", "bo"), 1, "Conflict", "last administrator")
+    assert [r["disabled"] for r in rows(empty, "users", "list")] == [True, False]
+    assert empty.run("users", "enable", "ada").returncode == 0
     assert empty.run("users", "remove", "ada").returncode == 0
     assert [(r["name"], r["role"]) for r in rows(empty, "users", "list")] == [("bo", "admin")]
 

@@ -17,7 +17,7 @@ from sqlalchemy import inspect, text
 
 from core.database import Database, alembic_config
 from core.errors import ConfigError, DatabaseUnavailable
-from core.tables import Table
+from core.tables import Table, User
 from tests.conftest import free_port
 
 
@@ -38,6 +38,23 @@ def test_down_and_up_again(database_url: str):
     Database(database_url).check()
     with database.engine.begin() as connection:
         assert set(Table.metadata.tables) <= set(inspect(connection).get_table_names())
+
+
+OLD_USER = """INSERT INTO users (name, role, password_hash, must_change, created_at)
+VALUES ('old', 'admin', 'x', false, '2024-01-01 00:00:00')"""
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_what_an_older_database_holds_is_there_afterwards(database_url: str, revision: str):
+    database = Database(database_url)
+    with database.engine.begin() as connection:
+        command.upgrade(alembic_config(connection), revision)
+        connection.execute(text(OLD_USER))
+    with database.session(reading=True) as session:  # brings it up to date
+        user = session.get_one(User, "old")
+    assert (user.role, user.disabled_at) == ("admin", None)
+    with database.engine.begin() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
 
 
 def test_a_database_of_newer_code_is_left_alone(database_url: str):

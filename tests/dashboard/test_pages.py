@@ -116,10 +116,14 @@ def test_an_administrator_adds_changes_and_removes_a_user(tab: Tab, world: Accou
     _named(app.selectbox, "User").set_value("cy").run()
     _named(app.button, "Make cy admin").click().run()
     assert {u["name"]: u["role"] for u in world.accounts.users.all()}["cy"] == "admin"
+    _named(app.button, "Disable cy").click().run()
+    assert {u["name"]: u["disabled"] for u in world.accounts.users.all()}["cy"] is True
+    _named(app.button, "Enable cy").click().run()
+    assert {u["name"]: u["disabled"] for u in world.accounts.users.all()}["cy"] is False
     _named(app.button, "Remove cy").click().run()
     assert not world.accounts.users.exists("cy")
     actions = [r["action"] for r in world.accounts.audit_log(actor="ada", limit=20)]
-    assert {"user added", "role changed", "user removed"} <= set(actions)
+    assert {"user added", "role changed", "user disabled", "user enabled", "user removed"} <= set(actions)
 
 
 def test_a_key_is_issued_rotated_and_revoked(tab: Tab, world: Accounting):

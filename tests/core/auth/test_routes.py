@@ -109,6 +109,30 @@ def test_users_are_managed(api: Api):
     problem(api.request("PATCH", "/users/ada", json={"role": "user"}, **admin), 409)
 
 
+def test_a_user_is_disabled_and_enabled_by_the_same_route_as_a_role(api: Api):
+    admin = as_(log_in(api)["token"])
+    made = api.post("/users", json={"name": "bo"}, **admin).json()
+    token = as_(log_in(api, "bo", made["password"])["token"])
+    key = api.post("/keys", json={"name": "theirs", "scopes": ["admin"]}, **admin).json()["key"]
+    assert api.request("PATCH", "/users/bo", json={"disabled": True}, **admin).json() == {
+        "name": "bo",
+        "disabled": True,
+    }
+    assert {u["name"]: u["disabled"] for u in api.get("/users", **admin).json()["users"]} == {"ada": False, "bo": True}
+    problem(api.get("/auth/me", **token), 401)
+    problem(api.post("/auth/login", json={"user": "bo", "password": made["password"]}), 401)
+    assert api.request("PATCH", "/users/bo", json={"disabled": False}, **admin).json()["disabled"] is False
+    assert log_in(api, "bo", made["password"])["user"] == "bo"
+    assert api.request("PATCH", "/users/bo", json={"role": "admin"}, **admin).status_code == 200
+    for caller in (admin, as_(key)):
+        assert (
+            "themselves"
+            in problem(api.request("PATCH", "/users/ada", json={"disabled": True}, **caller), 409)["detail"]
+        )
+    for body in ({}, {"role": "user", "disabled": True}, {"disabled": None}, {"disabled": "perhaps"}, {"name": "x"}):
+        problem(api.request("PATCH", "/users/bo", json=body, **admin), 422)
+
+
 def test_keys_are_managed_and_known_here_at_once(api: Api):
     admin = as_(log_in(api)["token"])
     made = api.post("/keys", json={"name": "app", "scopes": ["predict", "read"], "days": 30}, **admin)

@@ -40,6 +40,7 @@ CHANGES: dict[str, Callable[[Accounts], object]] = {
     "password": lambda a: a.sessions.change_password("bo", PASSWORD, "another long sentence", HERE),
     "reset": lambda a: a.users.reset("bo", by="ada"),
     "role": lambda a: a.users.set_role("bo", "admin", by="ada"),
+    "disable": lambda a: a.users.disable("bo", by="ada"),
     "remove": lambda a: a.users.remove("bo", by="ada"),
 }
 
