@@ -19,9 +19,10 @@ from core.jobs import Jobs
 from serving import model_store, uploads
 from serving.log import PredictionIds, PredictionLog
 from serving.lookup import Lookup
-from serving.predict import Call, Predictor
+from serving.predict import Predictor
 from serving.request import RequestReader
 from serving.resolve import needs
+from serving.turn import Call
 
 if TYPE_CHECKING:
     from core.jobs import Work
@@ -92,7 +93,7 @@ async def _score(repo: FeatureRepo, settings: Settings, work: Work, source: Path
             work.check()
             part = folder / f"{number:06}.parquet"
             if not part.is_file():
-                answers = await _predict(predictor, reader, chunk, work.id)
+                answers = await _predict(predictor, reader, chunk, work)
                 # What the result holds can be traced: the log first, then the part.
                 await asyncio.to_thread(log.flush, 60)
                 with atomic_path(part) as temporary:
@@ -111,7 +112,7 @@ def _chunks(source: Path) -> Iterator[pa.Table]:
         yield pa.Table.from_batches([batch])
 
 
-async def _predict(predictor: Predictor, reader: RequestReader, chunk: pa.Table, job_id: str) -> pa.Table:
+async def _predict(predictor: Predictor, reader: RequestReader, chunk: pa.Table, work: Work) -> pa.Table:
     """Return the chunk with its predictions; a row that cannot be predicted says why."""
     answers: list[dict[str, Any]] = []
     calls: list[Call] = []
@@ -123,7 +124,7 @@ async def _predict(predictor: Predictor, reader: RequestReader, chunk: pa.Table,
         except InvalidRequest as error:
             answers[i]["error"] = str(error)
             continue
-        calls.append(Call([entity], job_id))
+        calls.append(Call([entity], work.id, work.actor or None))
         places.append(i)
     found = await predictor.answer(calls) if calls else []
     for i, answer in zip(places, found, strict=True):

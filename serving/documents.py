@@ -28,6 +28,11 @@ _EXAMPLES: dict[ValueType, Any] = {
     ValueType.BOOL: True,
     ValueType.UNIX_TIMESTAMP: "2024-01-01T12:00:00Z",
 }
+_WHAT_IF = {
+    "type": "boolean",
+    "default": False,
+    "description": "Try something out: answered, logged and explained like any other, and not counted by monitoring.",
+}
 
 
 class Prediction(BaseModel):
@@ -79,7 +84,11 @@ def entity_parameter(needs: Needs | None) -> dict[str, Any]:
 
 def _body(entity: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     entities = {"type": "array", "items": entity, "minItems": 1}
-    members = {"entities": entities}
+    members = {"entities": entities, "what_if": _WHAT_IF}
     schema = {"type": "object", "properties": members, "required": ["entities"], "additionalProperties": False}
-    content = {"application/json": {"schema": schema, "example": {"entities": [example]}}}
+    examples = {
+        "by id": {"value": {"entities": [example]}},
+        "what if": {"value": {"entities": [example], "what_if": True}},
+    }
+    content = {"application/json": {"schema": schema, "examples": examples}}
     return {"required": True, "content": content}

@@ -40,6 +40,7 @@ def find(layout: Layout, prediction_id: str) -> dict[str, Any]:
         )
     for name in _JSON:
         record[name] = json.loads(record[name])
+    record |= {"actor": record.get("actor"), "what_if": bool(record.get("what_if"))}
     header = layout.models / record["model_version"] / HEADER
     lineage = read_json(header)["metadata"] if header.is_file() else {}
     return {**record, "lineage": {"model_version": record["model_version"], **lineage}}
@@ -51,7 +52,7 @@ def _read(parts: list[Any], prediction_id: str) -> dict[str, Any] | None:
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
         cursor = con.execute(
-            "SELECT * FROM read_parquet($parts) WHERE prediction_id = $id",
+            "SELECT * FROM read_parquet($parts, union_by_name = true) WHERE prediction_id = $id",
             {"parts": [str(p) for p in parts], "id": prediction_id},
         )
         names = [column[0] for column in cursor.description or []]

@@ -34,6 +34,9 @@ SCHEMA = pa.schema(
         ("feature_service", pa.string()),
         ("schema_hash", pa.string()),
         ("correlation_id", pa.string()),
+        # Parts of before these two were there lack them: asked by nobody who is known, and no what-if.
+        ("actor", pa.string()),  # who asked: anna, key:dashboard
+        ("what_if", pa.bool_()),  # tried out only: monitoring does not count it
     ]
 )
 _JSON = frozenset({"entity", "features", "features_as_of"})

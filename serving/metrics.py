@@ -68,8 +68,9 @@ class PredictionMetrics:
         _model.observe(seconds)
 
     def predicted(self, records: Sequence[dict[str, Any]]) -> None:
-        """Count predictions that were made together, as they are logged."""
+        """Count predictions that were made together, as they are logged; a what-if is none that counts."""
         _batch.observe(len(records))
+        records = [record for record in records if not record["what_if"]]
         kinds = [(r["class"], r["model_version"], min(int(r["probability"] * 10), 9)) for r in records]
         for key, count in Tally(kinds).items():
             child = self._predictions.get(key)

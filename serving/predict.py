@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from core.clock import SystemClock
-from core.errors import InvalidRequest, ModelUnavailable, RequestError, Unavailable, UnknownEntity
+from core.errors import InvalidRequest, ModelUnavailable, Unavailable, UnknownEntity
 from core.logs import correlation_id
 from serving.batching import Batcher
 from serving.log import PredictionIds, PredictionLog
-from serving.lookup import NOTHING, Bad, Lookup
-from serving.request import Entity, offending
+from serving.lookup import NOTHING, Lookup
+from serving.turn import Answer, Call, Turn
 from stores.codec import from_microseconds
 from stores.reader import OnlineRows, Status
 
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.model import PredictionModel
     from serving.metrics import PredictionMetrics
+    from serving.request import Entity
     from serving.resolve import Needs
     from serving.shadow import Shadow
 
-Answer = dict[str, Any]
 # Up to here a model call is shorter than handing it to a thread and back, and than what a request may wait for others.
 _INLINE_ROWS = 256
 _TOGETHER = 64  # entities that are answered together
@@ -50,17 +49,6 @@ def check_fit(model: PredictionModel, needs: Needs) -> None:
             f"The model {model.version} needs {', '.join(missing)}, which {needs.service.name} does not give.",
             hint="The feature service was changed after training: train again.",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request: its entities, and the id that finds it in the logs."""
-
-    entities: Sequence[Entity]
-    request: str
-
-    def __len__(self) -> int:
-        return len(self.entities)
 
 
 class Predictor:
@@ -124,8 +112,19 @@ class Predictor:
         """Score once, so that the first request does not pay for what that loads."""
         self.model.predict_proba({name: [None] for name in self._names})
 
-    async def predict(self, entities: Sequence[Entity]) -> list[Answer]:
+    async def predict(
+        self, entities: Sequence[Entity], *, actor: str | None = None, what_if: bool = False
+    ) -> list[Answer]:
         """Return one prediction an entity, in order, and hand them to the log.
+
+        Parameters
+        ----------
+        entities : sequence of dict
+            As they were read from a request.
+        actor : str, optional
+            Who asks.
+        what_if : bool
+            Whether it is tried out only: logged like any other, and not counted.
 
         Raises
         ------
@@ -135,7 +134,7 @@ class Predictor:
             As the reader and the log say.
         """
         self._log.check_room(len(entities))
-        return await self._batcher(Call(entities, correlation_id.get()))
+        return await self._batcher(Call(entities, correlation_id.get(), actor, what_if))
 
     async def answer(self, calls: Sequence[Call]) -> list[list[Answer] | Exception]:
         """Answer several calls together; what is wrong with one of them is no other's trouble.
@@ -159,7 +158,7 @@ class Predictor:
 
     async def _together(self, calls: Sequence[Call]) -> list[list[Answer] | Exception]:
         now, start = self._clock.now(), perf_counter()
-        turn = _Turn(calls)
+        turn = Turn(calls)
         looked_up, unknown = await self.lookup.fill(turn.rows, now)
         turn.refuse(UnknownEntity, unknown)
         turn.refuse(InvalidRequest, self.lookup.incomplete(turn.rows))
@@ -172,7 +171,7 @@ class Predictor:
             await self._score(turn, online, now)
         return turn.answers()
 
-    async def _score(self, turn: _Turn, online: OnlineRows, now: datetime) -> None:
+    async def _score(self, turn: Turn, online: OnlineRows, now: datetime) -> None:
         columns = self.lookup.columns(turn.rows, online)
         inputs = {name: columns[name] for name in self._names}
         start = perf_counter()
@@ -213,60 +212,17 @@ class Predictor:
                         "features_as_of": as_of[i],
                         "stale": stale,
                         "correlation_id": call.request,
+                        "actor": call.actor,
+                        "what_if": call.what_if,
                     }
                 )
             turn.give(first, answers)
-            if self._shadow is not None:
-                self._shadow.offer(
-                    [a["prediction_id"] for a in answers], first, scores, columns, now, self.model.version
-                )
+            if self._shadow is not None and not call.what_if:
+                given = [answer["prediction_id"] for answer in answers]
+                self._shadow.offer(given, first, scores, columns, now, self.model.version, call.actor)
         self._log.append(records)
         if self._metrics:
             self._metrics.predicted(records)
-
-
-class _Turn:
-    """Calls that are answered together: all their rows, and what has become of each call."""
-
-    def __init__(self, calls: Sequence[Call]) -> None:
-        self.rows: list[Entity] = [dict(entity) for call in calls for entity in call.entities]
-        self._starts: list[int] = []
-        first = 0
-        for call in calls:
-            self._starts.append(first)
-            first += len(call)
-        self.good = list(zip(calls, self._starts, strict=True))
-        self._answers: dict[int, list[Answer] | Exception] = {}
-
-    def refuse(self, kind: type[RequestError], bad: Bad) -> None:
-        """Take out the calls that have bad rows, each told of its own."""
-        if not bad:
-            return
-        good = []
-        for call, first in self.good:
-            own = {i - first: bad[i] for i in range(first, first + len(call)) if i in bad}
-            if own:
-                self._answers[first] = offending(kind, own)
-            else:
-                good.append((call, first))
-        self.good = good
-
-    def good_rows(self) -> list[Entity]:
-        """Return all rows, those of refused calls without their keys."""
-        if not self._answers:
-            return self.rows
-        rows: list[Entity] = [{} for _ in self.rows]
-        for call, first in self.good:
-            rows[first : first + len(call)] = self.rows[first : first + len(call)]
-        return rows
-
-    def give(self, first: int, answers: list[Answer]) -> None:
-        """Keep the answers of the call that begins at a row."""
-        self._answers[first] = answers
-
-    def answers(self) -> list[list[Answer] | Exception]:
-        """Return what each call gets, in their order."""
-        return [self._answers[first] for first in self._starts]
 
 
 @lru_cache(maxsize=50_000)

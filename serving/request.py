@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from feast.value_type import ValueType
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from serving.resolve import Needs
 
 Entity = dict[str, Any]
+_MEMBERS = ("entities", "what_if")
 _SHOWN = 3  # offending entities in the message; all of them are in `errors`
 _INT64 = range(-(2**63), 2**63)
 _EXACT = 2.0**53  # whole numbers up to here are floats of their own
@@ -75,6 +76,13 @@ _CHECKS: dict[ValueType, Callable[[Any], Any]] = {
 }
 
 
+class Asked(NamedTuple):
+    """What a request asks: its entities, checked, and whether it is tried out only."""
+
+    entities: list[Entity]
+    what_if: bool
+
+
 class RequestReader:
     """Reads request bodies for one problem.
 
@@ -91,8 +99,8 @@ class RequestReader:
         self._required = needs.entity_keys
         self._max_batch = max_batch
 
-    def read(self, body: bytes) -> list[Entity]:
-        """Return the entities of a request, each field checked and times as UTC moments; null counts as absent.
+    def read(self, body: bytes) -> Asked:
+        """Return what a request asks: entities, each field checked and times as UTC moments; null counts as absent.
 
         Raises
         ------
@@ -107,8 +115,11 @@ class RequestReader:
             raise InvalidRequest(f"The body is not JSON: {error}.", hint=self._example()) from error
         if not isinstance(content, dict):
             raise InvalidRequest("The body must be a JSON object.", hint=self._example())
-        if extra := [name for name in content if name != "entities"]:
+        if extra := [name for name in content if name not in _MEMBERS]:
             raise InvalidRequest(f"The body has an unknown member {_shown(extra[0])}.", hint=self._example())
+        what_if = content.get("what_if", False)
+        if not isinstance(what_if, bool):
+            raise InvalidRequest(f"The member what_if must be true or false, not {_shown(what_if)}.")
         entities = content.get("entities")
         if not isinstance(entities, list):
             raise InvalidRequest("The member entities must be a list.", hint=self._example())
@@ -127,7 +138,7 @@ class RequestReader:
                 errors[position] = str(error)
         if errors:
             raise offending(InvalidRequest, errors)
-        return out
+        return Asked(out, what_if)
 
     def check(self, entity: Any) -> Entity:
         """Return one entity, checked.

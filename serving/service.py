@@ -23,6 +23,7 @@ from core.service import (
     from_settings,
     harden,
     json_response,
+    principal,
     problems,
     requires,
 )
@@ -114,7 +115,8 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     async def predict(request: Request) -> Response:
         body = await request.body()
         served = service.live.served  # from here on it is the one that answers, whatever takes over meanwhile
-        answers = await served.predictor.predict(served.reader.read(body))
+        entities, what_if = served.reader.read(body)
+        answers = await served.predictor.predict(entities, actor=principal(request).name, what_if=what_if)
         return json_response({"predictions": answers})
 
     app.add_api_route(

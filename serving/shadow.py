@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("challenger_version", pa.string()),
         ("probability", pa.float64()),
         ("champion_probability", pa.float64()),
+        ("actor", pa.string()),  # who asked; parts of before the column was there lack it
     ]
 )
 _CAPACITY = 1_000  # requests that may wait
@@ -53,6 +54,7 @@ class Picked:
     columns: Mapping[str, Sequence[Any]]
     predicted_at: datetime
     champion: str
+    actor: str | None = None
 
 
 class Shadow:
@@ -97,13 +99,14 @@ class Shadow:
         columns: Mapping[str, Sequence[Any]],
         now: datetime,
         champion: str,
+        actor: str | None = None,
     ) -> None:
         """Pick a request, perhaps, to be scored once more; never waits."""
         challenger = self._challenger
         if challenger is None or champion == challenger.version or self._random.random() >= self._share:
             return
         try:
-            self._queue.put_nowait(Picked(ids, first, scores, columns, now, champion))
+            self._queue.put_nowait(Picked(ids, first, scores, columns, now, champion, actor))
         except queue.Full:
             self._metrics.shadowed("dropped", len(ids))
 
@@ -154,6 +157,7 @@ class Shadow:
                         "challenger_version": challenger.version,
                         "probability": scores[i],
                         "champion_probability": one.scores[one.first + offset],
+                        "actor": one.actor,
                     }
                 )
                 i += 1

@@ -66,10 +66,9 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         )
         parts.append(f"<table>{rows}</table>")
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        shown = content["example"] if "example" in content else _resolved(content.get("schema", {}), document)
-        parts.append(
-            f"<p>Body, <code>{escape(kind)}</code>:</p><pre>{escape(json.dumps(shown, indent=2, default=str))}</pre>"
-        )
+        parts.append(f"<p>Body, <code>{escape(kind)}</code>:</p>")
+        for shown in _bodies(content, document):
+            parts.append(f"<pre>{escape(json.dumps(shown, indent=2, default=str))}</pre>")
     answers = "".join(
         f"<tr><td><code>{escape(status)}</code></td><td>{escape(answer.get('description', ''))}</td></tr>"
         for status, answer in sorted(operation.get("responses", {}).items())
@@ -79,6 +78,13 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         f"<details><summary><b>{escape(method)}</b> <code>{escape(path)}</code> "
         f"{escape(operation.get('summary', ''))}</summary>{''.join(parts)}</details>"
     )
+
+
+def _bodies(content: dict[str, Any], document: dict[str, Any]) -> list[Any]:
+    """Return the examples of a body, or what it looks like where there are none."""
+    examples = [content["example"]] if "example" in content else []
+    examples += [one["value"] for one in content.get("examples", {}).values()]
+    return examples or [_resolved(content.get("schema", {}), document)]
 
 
 def _resolved(schema: Any, document: dict[str, Any], depth: int = 0) -> Any:

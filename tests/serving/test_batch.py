@@ -86,7 +86,8 @@ def test_every_row_gets_a_prediction_or_a_reason(working: tuple[Api, Jobs, World
     assert got[0]["error"] is None
     ids = {got[0]["prediction_id"], got[3]["prediction_id"]}
     assert ids <= set(logged(world.folder / "data" / "predictions"))
-    assert api.get(f"/predictions/{got[0]['prediction_id']}").json()["correlation_id"] == job["id"]
+    traced = api.get(f"/predictions/{got[0]['prediction_id']}").json()
+    assert (traced["correlation_id"], traced["actor"], traced["what_if"]) == (job["id"], "key:tests", False)
 
 
 def test_csv_gives_the_same(working: tuple[Api, Jobs, World]) -> None:

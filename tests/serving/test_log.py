@@ -34,6 +34,8 @@ def record(number: int) -> dict[str, Any]:
         "feature_service": "default_risk",
         "schema_hash": "abc",
         "correlation_id": "here",
+        "actor": "anna",
+        "what_if": True,
     }
 
 
@@ -83,6 +85,7 @@ def test_what_was_logged_is_what_was_given(tmp_path: Path) -> None:
     assert row["features_as_of"] == '{"loan_terms":"2024-03-01T12:00:00Z","customer_payments":null}'
     assert row["predicted_at"] == NOW
     assert row["stale"] == ["customer_payments"]
+    assert (row["actor"], row["what_if"]) == ("anna", True)
 
 
 def test_written_by_itself_after_a_while(tmp_path: Path) -> None:

@@ -146,12 +146,15 @@ def test_documents_itself(api: Api) -> None:
     assert api.get("/docs").status_code == httpx.codes.OK
 
 
-def test_the_documented_example_works(api: Api) -> None:
+def test_the_documented_examples_work(api: Api) -> None:
     described = api.get("/openapi.json").json()
     content = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    example = content.get("example") or next(iter(content["examples"].values()))["value"]
-    entity = example["entities"][0] | {"loan_id": 3000}
-    predictions(api.predict(entity))
+    asked = [example["value"] for example in content["examples"].values()]
+    for example in asked:
+        example["entities"][0]["loan_id"] = 3000
+        predictions(api.post("/predict", json=example))
+    assert [example.get("what_if", False) for example in asked] == [False, True]
+    assert content["schema"]["properties"]["what_if"]["default"] is False
 
 
 def test_values_that_grew_old_are_served_and_flagged(world: World, api: Api) -> None:

@@ -24,7 +24,7 @@ def reader(orders_repo: FeatureRepo) -> RequestReader:
 
 def read(reader: RequestReader, **fields: Any) -> dict[str, Any]:
     """Return one entity as it was read."""
-    return reader.read(orjson.dumps({"entities": [{"order_id": "A", **fields}]}))[0]
+    return reader.read(orjson.dumps({"entities": [{"order_id": "A", **fields}]})).entities[0]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,16 @@ def test_an_id_of_a_path_that_no_integer_holds_is_named(reader: RequestReader) -
         reader.check({"order_id": "A", "shop_id": -(2**63) - 1})
 
 
+def test_a_what_if_is_asked_for_in_so_many_words(reader: RequestReader) -> None:
+    entities = [{"order_id": "A"}]
+    assert reader.read(orjson.dumps({"entities": entities})) == (entities, False)
+    assert reader.read(orjson.dumps({"entities": entities, "what_if": False})) == (entities, False)
+    assert reader.read(orjson.dumps({"what_if": True, "entities": entities})) == (entities, True)
+    for sent in (None, 1, 0, "true", [], {}):
+        with pytest.raises(InvalidRequest, match="what_if must be true or false"):
+            reader.read(orjson.dumps({"entities": entities, "what_if": sent}))
+
+
 def test_null_counts_as_absent(reader: RequestReader) -> None:
     assert read(reader, shop_id=None, express=None) == {"order_id": "A"}
 
@@ -118,7 +128,7 @@ def test_limits(reader: RequestReader) -> None:
     many = [{"order_id": "A"}] * 4
     with pytest.raises(BatchTooLarge, match=r"4 entities .* 3.*PUNCTUAL_MAX_BATCH"):
         reader.read(orjson.dumps({"entities": many}))
-    assert len(reader.read(orjson.dumps({"entities": many[:3]}))) == 3
+    assert len(reader.read(orjson.dumps({"entities": many[:3]})).entities) == 3
 
 
 def test_the_first_few_in_words_and_all_in_the_list(orders_repo: FeatureRepo) -> None:

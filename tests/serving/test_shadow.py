@@ -47,7 +47,7 @@ def counted(outcome: str) -> float:
 
 
 def offer(shadow: Shadow, name: str, risk: float) -> None:
-    shadow.offer([name], 1, [0.0, 0.25], {"risk": [0.0, risk]}, NOW, "1")
+    shadow.offer([name], 1, [0.0, 0.25], {"risk": [0.0, risk]}, NOW, "1", "anna")
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -66,6 +66,7 @@ def test_what_was_picked_is_scored_on_what_the_champion_was_given(tmp_path: Path
         ("b", 0.75, 0.25),
     ]
     assert {(r["champion_version"], r["challenger_version"], r["predicted_at"]) for r in got} == {("1", "9", NOW)}
+    assert {r["actor"] for r in got} == {"anna"}
     assert pq.read_schema(parts(tmp_path)[0]).equals(SCHEMA)
 
 
@@ -126,9 +127,11 @@ def test_live_requests_are_scored_by_the_challenger(own_world: World, count: int
         assert api.get("/health").json()["dependencies"]["challenger"]["version"] == "2"
         entities = [{"loan_id": 3000 + i} for i in range(count)]
         answers = [p for _ in range(2) for p in api.predict(*entities).json()["predictions"]]
+        api.post("/predict", json={"entities": entities, "what_if": True})
         told = {p["prediction_id"]: api.get(f"/predictions/{p['prediction_id']}").json() for p in answers}
     got = {row["prediction_id"]: row for row in rows(own_world.folder / "data" / "shadow")}
-    assert got.keys() == told.keys()
+    assert got.keys() == told.keys(), "a what-if is not scored again"
+    assert {row["actor"] for row in got.values()} == {"key:tests"}
     for prediction_id, row in got.items():
         assert row["champion_probability"] == told[prediction_id]["probability"]
         features = {name: [value] for name, value in told[prediction_id]["features"].items()}

@@ -9,12 +9,16 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 import pytest
+from prometheus_client import REGISTRY
 
 from core.model import PredictionModel
+from core.repo import FeatureRepo
 from serving.log import PredictionIds
 from tests.asgi import problem
+from tests.core.auth.conftest import HERE, PASSWORD
+from tests.core.keys import accounts_of
 from tests.serving.test_log import eventually, logged, parts
-from tests.serving.world import World, service
+from tests.serving.world import World, service, settings_of
 
 
 @pytest.fixture
@@ -66,6 +70,67 @@ def test_a_prediction_is_traced_to_its_data(copy_api: Any, world: World) -> None
     assert {"customer_id", "amount"} <= set(traced["entity"])
     assert traced["probability"] == prediction["probability"]
     assert traced["features_as_of"] == prediction["features_as_of"]
+
+
+def test_a_what_if_is_answered_traced_and_explained_like_any_other(copy_api: Any) -> None:
+    api, _ = copy_api
+    entities = [{"loan_id": 3000, "amount": 12}]
+    plain = api.post("/predict", json={"entities": entities}).json()["predictions"][0]
+    tried = api.post("/predict", json={"entities": entities, "what_if": True}).json()["predictions"][0]
+    assert tried.keys() == plain.keys()
+    assert tried["probability"] == plain["probability"]
+    for prediction, what_if in ((plain, False), (tried, True)):
+        traced = api.get(f"/predictions/{prediction['prediction_id']}").json()
+        assert (traced["actor"], traced["what_if"]) == ("key:tests", what_if)
+        assert traced["entity"]["amount"] == 12
+        # This model has no exact explanation; what is said of a prediction is the same for both.
+        assert "no exact explanation" in problem(api.get(f"/explain/{prediction['prediction_id']}"), 409)["detail"]
+
+
+def test_requests_that_are_answered_together_keep_who_asked_and_whether_it_counts(copy_api: Any) -> None:
+    api, _ = copy_api
+    asked = [("POST", "/predict", {"json": {"entities": [{"loan_id": 3000}], "what_if": n % 2 == 0}}) for n in range(8)]
+    ids = [answer.json()["predictions"][0]["prediction_id"] for answer in api.gather(asked)]
+    assert [api.get(f"/predictions/{one}").json()["what_if"] for one in ids] == [True, False] * 4
+
+
+def test_what_ifs_are_not_counted(copy_api: Any) -> None:
+    api, _ = copy_api
+
+    def counted() -> float:
+        samples = [metric for metric in REGISTRY.collect() if metric.name == "punctual_predictions"]
+        return sum(sample.value for metric in samples for sample in metric.samples if sample.name.endswith("_total"))
+
+    before = counted()
+    api.post("/predict", json={"entities": [{"loan_id": 3000}] * 3, "what_if": True})
+    assert counted() == before
+    api.predict({"loan_id": 3000})
+    assert counted() == before + 1
+
+
+def test_a_user_is_logged_by_the_name_that_their_session_has(copy_api: Any, world: World) -> None:
+    api, folder = copy_api
+    repo = FeatureRepo.load(folder.parents[1])
+    accounts = accounts_of(repo, settings_of(repo))
+    accounts.users.add("anna", "user", PASSWORD, by="tests")
+    token = accounts.sessions.log_in("anna", PASSWORD, HERE)["token"]
+    shown = {"authorization": f"Bearer {token}"}
+    made = api.predict({"loan_id": 3000}, headers=shown).json()["predictions"][0]
+    assert api.get(f"/predictions/{made['prediction_id']}", headers=shown).json()["actor"] == "anna"
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_part_of_before_who_asked_was_logged_is_read(copy_api: Any, beside: bool) -> None:
+    api, folder = copy_api
+    old = api.predict({"loan_id": 3000}).json()["predictions"][0]["prediction_id"]
+    assert api.get(f"/predictions/{old}").json()["actor"] == "key:tests"
+    (part,) = parts(folder)
+    pq.write_table(pq.read_table(part).drop_columns(["actor", "what_if"]), part)
+    new = api.predict({"loan_id": 3000}).json()["predictions"][0]["prediction_id"] if beside else None
+    traced = api.get(f"/predictions/{old}").json()
+    assert (traced["actor"], traced["what_if"]) == (None, False)
+    if new:
+        assert api.get(f"/predictions/{new}").json()["actor"] == "key:tests"
 
 
 def test_traced_right_after_it_was_given_and_while_others_are(copy_api: Any) -> None:
