@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from monitoring.logged import within
-from monitoring.parts import parts, relation
+from monitoring.parts import counting, relation
 from stores.freshness import online_freshness
 from stores.registry import open_store
 from stores.sql import connect, text
@@ -54,9 +54,10 @@ def freshness(repo: FeatureRepo, now: datetime | None = None) -> list[dict[str, 
 def missing_rates(repo: FeatureRepo, since: datetime, until: datetime) -> dict[str, float]:
     """Return for each feature in which share of the predictions of ``[since, until)`` the model had no value.
 
-    A feature counts where the model of a prediction asks for it; an empty dict means that nothing was predicted.
+    A feature counts where the model of a prediction asks for it; a what-if does not count. An empty dict means that
+    nothing was predicted.
     """
-    chosen = parts(repo.layout, since, until)
+    chosen = counting(repo.layout, since, until)
     if not chosen:
         return {}
     rows = f"{relation(repo.layout, chosen)} WHERE {within(since, until)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from monitoring.parts import parts, relation
+from monitoring.parts import counting, relation
 from stores.sql import connect, moment, quote, text
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def logged(
     features: Sequence[Feature] | None = None,
     rows: int | None = None,
 ) -> pa.Table:
-    """Return the predictions made in ``[since, until)``, in the order of the log.
+    """Return the predictions made in ``[since, until)``, in the order of the log; what-ifs are left out.
 
     Parameters
     ----------
@@ -86,10 +86,10 @@ def logged(
 
 
 def count_logged(repo: FeatureRepo, since: datetime, until: datetime, *, version: str | None = None) -> int:
-    """Return how many predictions were made in ``[since, until)`` on the problem's clock."""
+    """Return how many predictions were made in ``[since, until)`` on the problem's clock; what-ifs do not count."""
     chosen = _chosen(repo, since, until, version)
     whole = [p for p in chosen if p.first >= since and p.last < until and (version is None or p.version == version)]
-    count = sum(part.rows for part in whole)
+    count = sum(part.counted for part in whole)
     if cut := [part for part in chosen if part not in whole]:
         with connect() as con:
             where = within(since, until, version)
@@ -107,5 +107,5 @@ def within(since: datetime | None, until: datetime | None, version: str | None =
 
 
 def _chosen(repo: FeatureRepo, since: datetime, until: datetime, version: str | None) -> list[Part]:
-    there = parts(repo.layout, since, until)
+    there = counting(repo.layout, since, until)
     return [part for part in there if version is None or part.version in (None, version)]

@@ -3,8 +3,9 @@
 A prediction belongs to the row with its keys whose moment is nearest; of two as near, the one to come. It says
 something about the model only if it was made before that row's label was known. Of all predictions of one model
 version for one row one counts: the last one at or before the row's moment, else the first one after it. A prediction
-whose other keys and inputs are not the row's own (a what-if, or a plan that was changed later) counts only where there
-is no other. ``tests/monitoring/truth_oracle.py`` says the same in plain Python.
+whose other keys and inputs are not the row's own (something was tried out without saying so, or a plan was changed
+later) counts only where there is no other; one that says that it is a what-if never does.
+``tests/monitoring/truth_oracle.py`` says the same in plain Python.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import pyarrow as pa
 from core.progress import progress
 from monitoring.comparison import SkewReport, compare
 from monitoring.logged import within
-from monitoring.parts import parts, relation
+from monitoring.parts import counting, relation
 from monitoring.rebuild import COLUMNS, Rebuilder
 from stores.examples import sample_keys
 from stores.reader import OnlineReader, Status
@@ -86,6 +86,7 @@ def check_logged(
     """Rebuild logged vectors offline, as of the moment of each prediction, and compare.
 
     Late rows that arrived after a prediction are invisible to it offline as well: their created timestamp is later.
+    What-ifs are left out: nothing offline knows what was tried out.
 
     Parameters
     ----------
@@ -103,13 +104,13 @@ def check_logged(
         ``explained`` (:mod:`monitoring.rebuild`).
     """
     report = SkewReport()
-    chosen = parts(repo.layout, since, until)
+    chosen = counting(repo.layout, since, until)
     if count is not None:
         chosen = chosen[-_NEWEST_PARTS:]
     if not chosen:
         return report
     rebuilder = Rebuilder(repo)
-    total = sum(part.rows for part in chosen)
+    total = sum(part.counted for part in chosen)
     with (
         progress("Rebuilding logged vectors", total=total if count is None else min(count, total)) as advance,
         connect() as con,

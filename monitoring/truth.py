@@ -20,7 +20,7 @@ from core.windows import as_utc
 from monitoring.labels import load_labels
 from monitoring.logged import within
 from monitoring.matching import match
-from monitoring.parts import parts, relation
+from monitoring.parts import counting, relation
 from monitoring.truth_store import TruthStore
 from stores.sql import connect
 
@@ -72,15 +72,15 @@ class TruthSummary:
 def update_truth(repo: FeatureRepo, since: datetime | None = None, until: datetime | None = None) -> TruthSummary:
     """Join every label that is known by now to the predictions of the days that ``[since, until)`` touches.
 
-    Days whose predictions and labels are as before are left alone. Killed anywhere and run again, or run twice, it
-    leads to the same files.
+    A what-if has no truth. Days whose predictions and labels are as before are left alone. Killed anywhere and run
+    again, or run twice, it leads to the same files.
 
     Raises
     ------
     ConfigError, DataError
         As :func:`monitoring.labels.load_labels` does.
     """
-    days = _days(parts(repo.layout, since, until), since, until)
+    days = _days(counting(repo.layout, since, until), since, until)
     if not days:
         return TruthSummary(0)
     with locked(_folder(repo.layout) / "update.lock"), connect() as con:

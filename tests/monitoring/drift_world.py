@@ -75,16 +75,19 @@ def truth(rows: int, seed: int, *, flipped: float = 0.0) -> pa.Table:
     return pa.table({"predicted_at": table["event_timestamp"], "probability": table[SCORE], "label": label})
 
 
-def serve(world: LogWorld, table: pa.Table, *, version: str = "1", since: datetime = START) -> None:
+def serve(
+    world: LogWorld, table: pa.Table, *, version: str = "1", since: datetime = START, what_if: bool = False
+) -> None:
     """Write a window's rows into the prediction log, spread over a week from a moment on."""
     step = WEEK.total_seconds() / 3600 / (table.num_rows + 1)
     rows = [
         {
-            "prediction_id": f"{version}{since:%m%d}{i:07d}",
+            "prediction_id": f"{version}{since:%m%d}{what_if:d}{i:07d}",
             "predicted_at": since + timedelta(hours=(i + 1) * step),
             "probability": row.pop(SCORE),
             "features": row,
             "model_version": version,
+            "what_if": what_if,
         }
         for i, row in enumerate(table.to_pylist())
     ]

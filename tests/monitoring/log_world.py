@@ -42,6 +42,8 @@ _DEFAULTS = {
     "feature_service": "default_risk",
     "schema_hash": "s",
     "correlation_id": "",
+    "actor": "anna",
+    "what_if": False,
 }
 
 
@@ -83,13 +85,17 @@ class LogWorld(LoansCopy):
         table = pa.Table.from_pylist([{"customer_id": 1, "region": "north", **row} for row in rows], schema=SPINE)
         pq.write_table(table, self.folder / "spine.parquet")
 
-    def log(self, *rows: Mapping[str, Any], day: str = "2030-01-01") -> Path:
-        """Write one part of the prediction log; ``entity`` and ``features`` may be objects."""
+    def log(self, *rows: Mapping[str, Any], day: str = "2030-01-01", old: bool = False) -> Path:
+        """Write one part of the prediction log; ``entity`` and ``features`` may be objects.
+
+        An ``old`` part is one of before it was logged who asked, and whether it was a what-if.
+        """
         whole = [_DEFAULTS | {"served_at": START} | dict(row) for row in rows]
         for row in whole:
             for name in ("entity", "features", "features_as_of"):
                 row[name] = row[name] if isinstance(row[name], str) else json.dumps(row[name])
         path = self.repo.layout.predictions / day / f"{whole[0]['prediction_id']}-1.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(whole, schema=SCHEMA), path)
+        table = pa.Table.from_pylist(whole, schema=SCHEMA)
+        pq.write_table(table.drop_columns(["actor", "what_if"]) if old else table, path)
         return path

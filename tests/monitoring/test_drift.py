@@ -196,10 +196,11 @@ def test_reports_are_listed_with_the_newest_window_first_and_at_most_so_many(wor
     assert starts == sorted(starts, reverse=True)
 
 
-def test_only_the_versions_own_predictions_of_the_window_count(world):
+def test_only_the_versions_own_predictions_of_the_window_count_and_no_what_ifs(world):
     drift_world.serve(world, window(600))
     drift_world.serve(world, window(600, noise=[9.0] * 600), version="2")
     drift_world.serve(world, window(600, noise=[9.0] * 600), since=START + WEEK)
+    drift_world.serve(world, window(600, noise=[9.0] * 600), what_if=True)
     report = check_drift(world.repo, START, START + WEEK, page=False)
     assert (report.rows, report.verdict) == (600, "no drift")
 

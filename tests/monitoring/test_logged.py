@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.model import Feature
@@ -55,6 +56,53 @@ def test_windows_are_half_open_on_the_problems_clock(
     found = logged(world.repo, at(since), at(until), version=version)
     assert set(ids(found)) == expected
     assert count_logged(world.repo, at(since), at(until), version=version) == found.num_rows == len(expected)
+
+
+@pytest.mark.parametrize("version", [None, "1", "2"])
+@pytest.mark.parametrize(("since", "until"), [(-1000, 10_000), (35, 45), (40, 60)])
+def test_what_ifs_are_left_out_and_old_parts_have_none(
+    world: LogWorld, since: float, until: float, version: str | None
+) -> None:
+    def rows(part: int, tried: list[int]) -> list[dict[str, object]]:
+        return [
+            {
+                "prediction_id": f"{part}-{n:03d}",
+                "predicted_at": at(part * 10 + n),
+                "model_version": "2" if n % 3 else "1",
+                "features": {"hour": None if n in tried else n},
+                "what_if": n in tried,
+            }
+            for n in range(10)
+        ]
+
+    tried = {3: [1, 4, 7], 4: list(range(10)), 5: []}
+    for part, which in tried.items():
+        world.log(*rows(part, which))
+    world.log(*rows(6, []), old=True)
+    assert [part.counted for part in parts(world.repo.layout, at(30))] == [7, 0, 10, 10]
+    expected = {
+        f"{part}-{n:03d}"
+        for part, which in {**tried, 6: []}.items()
+        for n in range(10)
+        if n not in which and since <= part * 10 + n < until and version in (None, "2" if n % 3 else "1")
+    }
+    window = (at(max(since, 30)), at(until))
+    found = logged(world.repo, *window, version=version, features=[Feature("hour", "numeric")])
+    assert set(ids(found)) == expected
+    assert found.column("hour").null_count == 0
+    assert count_logged(world.repo, *window, version=version) == len(expected)
+    assert set(ids(logged(world.repo, *window, version=version, rows=3))) <= expected
+    assert missing_rates(world.repo, *window) == {"hour": 0.0}
+    assert missing_rates(world.repo, at(40), at(50)) == {}
+
+
+def test_an_index_of_before_who_asked_was_kept_is_made_anew(world: LogWorld) -> None:
+    world.log({"prediction_id": "9", "predicted_at": at(500), "what_if": True, "actor": "bo"})
+    found = parts(world.repo.layout)
+    path = world.repo.layout.monitoring / "parts.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["served", "what_if", "actors"]), path)
+    assert parts(world.repo.layout) == found
+    assert sorted((part.what_if, part.actors) for part in found) == [*[(0, ("anna",))] * 3, (1, ("bo",))]
 
 
 def test_features_have_the_types_of_the_model(world: LogWorld) -> None:

@@ -81,6 +81,17 @@ def test_what_differs_is_counted_by_feature_and_named(world: World, monkeypatch:
     assert str(report.differences[0]).startswith("prediction ")
 
 
+def test_what_ifs_are_not_rebuilt(world: World) -> None:
+    with service(world.repo) as api:
+        tried = {"entities": [{"loan_id": 100, "amount": 1e6}] * 3, "what_if": True}
+        assert api.post("/predict", json=tried).status_code == 200
+    assert check_logged(world.repo).rows == 0
+    predict(world, LOANS[:4])
+    report = check_logged(world.repo)
+    assert (report.rows, report.unexplained, report.explained) == (4, 0, {})
+    assert check_logged(world.repo, 100).rows == 4
+
+
 def test_what_the_client_sent_is_explained_and_what_hangs_on_it_rebuilt(world: World) -> None:
     predict(world, [{"loan_id": 100, "customer_id": 59, "amount": 1.0}, {"loan_id": 101, "amount": 2.0}, *LOANS[2:6]])
     report = check_logged(world.repo)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, DataError
+from monitoring.performance import performance
 from monitoring.truth import read_truth, update_truth
 from tests.monitoring import truth_oracle
 from tests.monitoring.log_world import LogWorld, at
@@ -198,6 +199,23 @@ def test_a_what_if_does_not_take_the_place_of_what_was_asked_for(two_days: LogWo
     two_days.log({"prediction_id": "c", "predicted_at": at(1.5), "entity": entity})
     update_truth(two_days.repo)
     assert known(two_days) == {"a": (1, True), "c": (1, False)}
+
+
+def test_what_says_that_it_is_a_what_if_has_no_truth(two_days: LogWorld) -> None:
+    entity = {"loan_id": 1, "customer_id": 1}
+    tried = {"entity": entity, "what_if": True}
+    two_days.log({"prediction_id": "c", "predicted_at": at(1.5), **tried})
+    two_days.log(
+        {"prediction_id": "d", "predicted_at": at(1.6), **tried},
+        {"prediction_id": "e", "predicted_at": at(0.5), "entity": entity},
+    )
+    two_days.log({"prediction_id": "f", "predicted_at": at(50), **tried})  # a day of nothing else
+    two_days.log({"prediction_id": "g", "predicted_at": at(0.2), "entity": entity}, old=True)
+    summary = update_truth(two_days.repo)
+    assert (summary.days, summary.predictions, summary.labelled) == (2, 4, 3)
+    assert known(two_days) == {"a": (1, True), "e": (1, False), "g": (1, False)}
+    (measured,) = performance(two_days.repo, at(0), at(24), step=timedelta(days=1))[:1]
+    assert (measured.rows, measured.positives, measured.waiting) == (1, 1, 0)
 
 
 def test_slices_come_from_the_spine_and_else_from_the_log(two_days: LogWorld, tmp_path: Path) -> None:
