@@ -83,10 +83,12 @@ def revoke_key(key_id: KeyId) -> None:
 
 @users_app.command("add")
 def add_user(
-    name: UserName, role: Annotated[str, typer.Option(help="admin, or user: predictions and reading.")] = "user"
+    name: UserName,
+    role: Annotated[str, typer.Option(help="admin, or user: predictions and reading.")] = "user",
+    email: Annotated[str | None, typer.Option(help="Where links for new passwords are mailed to.")] = None,
 ) -> None:
     """Add a user and show a password that must be changed at the first log-in."""
-    password = _accounts().users.add(name, role, by=context.actor())
+    password = _accounts().users.add(name, role, by=context.actor(), email=email)
     typer.echo(f"{name} ({role}) logs in with this password, once:", err=True)
     typer.echo(password)
 
@@ -94,7 +96,7 @@ def add_user(
 @users_app.command("list")
 def list_users(as_json: AsJson = False) -> None:
     """Show every user."""
-    columns = ("name", "role", "disabled", "must_change", "created_at")
+    columns = ("name", "role", "email", "disabled", "must_change", "created_at")
     _show(_accounts().users.all(), columns, as_json=as_json)
 
 
@@ -104,6 +106,23 @@ def reset_user(name: UserName) -> None:
     password = _accounts().users.reset(name, by=context.actor())
     typer.echo(f"{name} logs in with this password, once:", err=True)
     typer.echo(password)
+
+
+@users_app.command("link")
+def link_user(name: UserName) -> None:
+    """Make a link with which a user chooses a new password, once, and show it."""
+    made = _accounts().resets.issue(name, by=context.actor())
+    typer.echo(f"{name} chooses a new password here, once, until {made['expires_at']:%Y-%m-%d %H:%M} UTC:", err=True)
+    typer.echo(made["link"])
+
+
+@users_app.command("email")
+def set_email(
+    name: UserName, address: Annotated[str | None, typer.Argument(help="The address; without, none.")] = None
+) -> None:
+    """Give a user a mail address, to which links for new passwords go."""
+    _accounts().users.set_email(name, address, by=context.actor())
+    console.print(f"{name} has {address or 'no mail address'} now.", markup=False)
 
 
 @users_app.command("remove")

@@ -1,4 +1,4 @@
-"""The services as processes: started together, watched, and stopped in order."""
+"""The services and the dashboard as processes: started together, watched, and stopped in order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import httpx
 
-from core.client import PORTS, Name, service_url
+from core.client import PORTS, Name, here, service_url
 from core.errors import PunctualError
 from core.http import trust
 from core.progress import console, progress
@@ -22,20 +22,22 @@ from core.server import TIED, check_port
 if TYPE_CHECKING:
     from core.settings import Settings
 
+# What can be started: the services, and the dashboard, which needs none of them to start.
+Part = Name | Literal["dashboard"]
 _START_SECONDS = 90
 _STOP_SECONDS = 45
 
 
 @dataclass(frozen=True)
 class Running:
-    """A service that was started."""
+    """What was started."""
 
-    name: Name
+    name: Part
     process: subprocess.Popen[bytes]
 
 
-def check_ports(settings: Settings, names: Sequence[Name] = tuple(PORTS)) -> None:
-    """Make sure that the services' ports are free.
+def check_ports(settings: Settings, names: Sequence[Part]) -> None:
+    """Make sure that these ports are free.
 
     Raises
     ------
@@ -43,7 +45,8 @@ def check_ports(settings: Settings, names: Sequence[Name] = tuple(PORTS)) -> Non
         Naming the port and the setting that changes it.
     """
     for name in names:
-        check_port(settings, int(getattr(settings, PORTS[name])), PORTS[name])
+        setting = "dashboard_port" if name == "dashboard" else PORTS[name]
+        check_port(settings, int(getattr(settings, setting)), setting)
 
 
 def answers(settings: Settings, name: Name) -> bool:
@@ -56,18 +59,18 @@ def answers(settings: Settings, name: Name) -> bool:
 
 
 @contextmanager
-def running(environment: dict[str, str], names: Sequence[Name] = tuple(PORTS)) -> Iterator[list[Running]]:
-    """Start the services; stop them, the last started first, when the block ends."""
+def running(environment: dict[str, str], names: Sequence[Part]) -> Iterator[list[Running]]:
+    """Start these; stop them, the last started first, when the block ends."""
     with ExitStack() as stack:
-        yield [stack.enter_context(_service(name, environment)) for name in names]
+        yield [stack.enter_context(_process(name, environment)) for name in names]
 
 
 @contextmanager
-def _service(name: Name, environment: dict[str, str]) -> Iterator[Running]:
+def _process(name: Part, environment: dict[str, str]) -> Iterator[Running]:
     # Its own session: Ctrl-C reaches us alone, and we stop it in order, so that its log is flushed. Its standard input
     # is ours to close: should we be killed, it closes by itself and the service stops.
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "serve", name],
+        [sys.executable, "-m", "cli.main", *(["dashboard"] if name == "dashboard" else ["serve", name])],
         env={**os.environ, **environment, TIED: "1"},
         stdin=subprocess.PIPE,
         start_new_session=True,
@@ -81,7 +84,7 @@ def _service(name: Name, environment: dict[str, str]) -> Iterator[Running]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            console.print(f"The {name} service did not stop within {_STOP_SECONDS} s and was killed.")
+            console.print(f"{_called(name)} did not stop within {_STOP_SECONDS} s and was killed.")
 
 
 def wait_until_ready(settings: Settings, services: Sequence[Running]) -> None:
@@ -101,7 +104,7 @@ def wait_until_ready(settings: Settings, services: Sequence[Running]) -> None:
         while waiting and time.monotonic() < deadline:
             check_alive(services)
             try:
-                answer = client.get(f"{service_url(settings, waiting[0].name)}/health")
+                answer = client.get(_health(settings, waiting[0].name))
                 said = answer.text
             except httpx.TransportError:
                 time.sleep(0.1)  # not listening yet; the deadline bounds the wait
@@ -112,8 +115,18 @@ def wait_until_ready(settings: Settings, services: Sequence[Running]) -> None:
                 time.sleep(0.1)
     if waiting:
         raise PunctualError(
-            f"The {waiting[0].name} service was not ready within {_START_SECONDS} s.", hint=f"It says: {said or '-'}"
+            f"{_called(waiting[0].name)} was not ready within {_START_SECONDS} s.", hint=f"It says: {said or '-'}"
         )
+
+
+def _health(settings: Settings, name: Part) -> str:
+    if name == "dashboard":
+        return f"{here(settings, settings.dashboard_port)}/_stcore/health"
+    return f"{service_url(settings, name)}/health"
+
+
+def _called(name: Part) -> str:
+    return "The dashboard" if name == "dashboard" else f"The {name} service"
 
 
 def watch(services: Sequence[Running]) -> None:
@@ -141,5 +154,5 @@ def check_alive(services: Sequence[Running]) -> None:
         code = service.process.poll()
         if code is not None:
             raise PunctualError(
-                f"The {service.name} service stopped by itself (exit code {code}).", hint="The lines above say why."
+                f"{_called(service.name)} stopped by itself (exit code {code}).", hint="The lines above say why."
             )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import context, pipeline, services
-from core.client import PORTS, Name, PredictionClient, service_url
+from core.client import PORTS, Name, PredictionClient, here, service_url
 from core.files import read_secret
 from core.progress import console
 from core.repo import FeatureRepo
@@ -34,27 +34,31 @@ def up(
     check: Annotated[
         bool, typer.Option("--check", help="Bring everything up, ask for one prediction, and stop again.")
     ] = False,
+    dashboard: Annotated[bool, typer.Option(help="Whether to run the dashboard too.")] = True,
 ) -> None:
-    """Do what is left to do, from fetching to a promoted model, and run the four services until Ctrl-C.
+    """Do what is left to do, from fetching to a promoted model, and run services and dashboard until Ctrl-C.
 
     A second `up` finds the work done and starts in seconds. Ports: `PUNCTUAL_PORT` (predictions), `PUNCTUAL_DATA_PORT`,
-    `PUNCTUAL_TRAINING_PORT`, `PUNCTUAL_MONITORING_PORT` and `PUNCTUAL_REDIS` (online store; the embedded server starts
-    there if nothing listens).
+    `PUNCTUAL_TRAINING_PORT`, `PUNCTUAL_MONITORING_PORT`, `PUNCTUAL_DASHBOARD_PORT` and `PUNCTUAL_REDIS` (online store;
+    the embedded server starts there if nothing listens).
     The first start makes the user `admin` and shows its password, this once.
     """
     settings, repo = context.settings(), context.repo()
-    services.check_ports(settings)
+    parts: list[services.Part] = [*PORTS]
+    if dashboard and not check:
+        parts.append("dashboard")
+    services.check_ports(settings, parts)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the blocks below clean up
     password = context.first_start(settings, repo)
     with context.online_store(repo):
         pipeline.run(settings, repo)
         example = context.example_entity(repo)
-        with services.running(stage_environment()) as started:
+        with services.running(stage_environment(), parts) as started:
             services.wait_until_ready(settings, started)
             if check:
                 _ask(settings, repo, example)
                 return
-            _announce(settings, repo, example, password)
+            _announce(settings, repo, example, password, dashboard=dashboard)
             services.watch(started)
 
 
@@ -90,11 +94,14 @@ def _ask(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> N
     typer.echo(answer.body.decode())
 
 
-def _announce(settings: Settings, repo: FeatureRepo, example: dict[str, object], password: str | None) -> None:
+def _announce(
+    settings: Settings, repo: FeatureRepo, example: dict[str, object], password: str | None, *, dashboard: bool
+) -> None:
     lines = [
         "",
         f"[bold]{repo.problem.title or repo.problem.name}[/bold]  (it is {repo.clock.now():%Y-%m-%d %H:%M} UTC here)",
         *(f"  {words:<13} {service_url(settings, name)}/docs" for name, words in _SHOWN.items()),
+        *([f"  Dashboard     {here(settings, settings.dashboard_port)}"] if dashboard else []),
         f"  Experiments   mlflow ui --backend-store-uri {settings.mlflow_uri or repo.layout.mlflow_uri}",
         f"  Features      feast -c {repo.layout.repo} ui --host 127.0.0.1",
         f"  Keys          punctual keys --help; this machine's own are in {repo.layout.secrets}",

@@ -310,7 +310,11 @@ def service_url(settings: Settings, name: Name) -> str:
     configured = getattr(settings, f"{name}_url")
     if configured:
         return str(configured)
-    port = getattr(settings, PORTS[name])
+    return here(settings, getattr(settings, PORTS[name]))
+
+
+def here(settings: Settings, port: int) -> str:
+    """Return the address of a port on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
 

@@ -53,7 +53,7 @@ class Shell:
 
 def shell_for(repo: Path) -> Shell:
     ports = {"PUNCTUAL_REDIS": f"127.0.0.1:{free_port()}"}
-    ports |= {f"PUNCTUAL_{setting.upper()}": str(free_port()) for setting in PORTS.values()}
+    ports |= {f"PUNCTUAL_{setting.upper()}": str(free_port()) for setting in (*PORTS.values(), "dashboard_port")}
     return Shell(repo, os.environ | ports | {"PUNCTUAL_FEATURE_REPO": str(repo), "COLUMNS": "200"})
 
 

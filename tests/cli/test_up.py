@@ -22,7 +22,7 @@ from tests.conftest import free_port
 
 pytestmark = pytest.mark.slow
 
-SERVICE_PORTS = [f"PUNCTUAL_{setting.upper()}" for setting in PORTS.values()]
+SERVICE_PORTS = [f"PUNCTUAL_{setting.upper()}" for setting in (*PORTS.values(), "dashboard_port")]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,17 @@ def serving(shell: Shell) -> tuple[subprocess.Popen[str], str]:
     raise AssertionError("not ready")
 
 
+def until_said(process: subprocess.Popen[str], word: str) -> str:
+    """Return what a command has said up to the line that holds a word."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if word in line:
+            return said
+    raise AssertionError(f"It ended without {word!r}: {said}")
+
+
 def test_nothing_is_left_running(shell):
     assert not listens(shell.environment["PUNCTUAL_REDIS"])
     for name in SERVICE_PORTS:
@@ -75,6 +86,10 @@ def test_served_predictions_can_be_traced_and_ctrl_c_stops_all(shell):
         unknown = shell.run("predict", "999999")
         assert_one_clear_line(unknown, 1, "999999")
         assert shell.run("doctor").returncode == 0
+        assert "Dashboard" in until_said(process, "Ctrl-C")
+        url = f"http://127.0.0.1:{shell.environment['PUNCTUAL_DASHBOARD_PORT']}"
+        page = httpx.get(url, headers={"accept": "text/html"}, follow_redirects=True)
+        assert "password" in page.text
         skew = shell.run("check", "skew")
         assert skew.returncode == 0, skew.stdout + skew.stderr
     finally:

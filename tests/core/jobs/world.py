@@ -21,7 +21,7 @@ from core.repo import FeatureRepo
 from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 30
+PATIENCE = 120  # of a machine that does much else; what comes about is not waited for
 
 
 def loans_copy(folder: Path) -> FeatureRepo:
