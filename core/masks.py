@@ -10,7 +10,7 @@ MASKED = "***"
 _NAMES = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential|private", re.IGNORECASE)
 # What is a secret by its looks: our own keys, tokens, and passwords inside of addresses and settings.
 _LOOKS = (
-    (re.compile(r"(p[ks]_[0-9a-f]{12}_)[A-Za-z0-9_-]{8,}"), rf"\1{MASKED}"),
+    (re.compile(r"(p[krs]_[0-9a-f]{12}_)[A-Za-z0-9_-]{8,}"), rf"\1{MASKED}"),
     (re.compile(r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), rf"\1{MASKED}"),
     (re.compile(r"eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), MASKED),
     (re.compile(r"(://[^\s:/@]*:)[^\s@/]+(@)"), rf"\1{MASKED}\2"),

@@ -89,6 +89,15 @@ class Notifier:
             outcomes["mail"] = self._tried("mail", lambda: self._mail(message), _mail_passes)
         return outcomes
 
+    @property
+    def can_mail(self) -> bool:
+        """Whether a mail server is configured."""
+        return self._smtp is not None
+
+    def mail_to(self, address: str, subject: str, text: str) -> str:
+        """Mail a text to one person, as it is: it may hold what is for their eyes alone; return ``sent`` or why not."""
+        return self._tried("mail", lambda: self._deliver(address, subject, text), _mail_passes)
+
     def _tried(self, way: str, send: Callable[[], None], passes: Callable[[Exception], bool]) -> str:
         try:
             for attempt in stamina.retry_context(
@@ -111,14 +120,18 @@ class Notifier:
         httpx.post(str(self._webhook), content=body, headers=headers, timeout=_TIMEOUT).raise_for_status()
 
     def _mail(self, message: Message) -> None:
+        facts = json.dumps(mask(message.facts), indent=2, default=str)
+        self._deliver(", ".join(self._to), message.subject, f"{mask_text(message.text)}\n\n{facts}\n")
+
+    def _deliver(self, to: str, subject: str, text: str) -> None:
         server = self._smtp
         if server is None:
             return
         mail = EmailMessage()
-        mail["From"], mail["To"] = self._from, ", ".join(self._to)
+        mail["From"], mail["To"] = self._from, to
         # A header is one line, whatever a source or a model was called.
-        mail["Subject"] = " ".join(message.subject.split())
-        mail.set_content(f"{mask_text(message.text)}\n\n{json.dumps(mask(message.facts), indent=2, default=str)}\n")
+        mail["Subject"] = " ".join(subject.split())
+        mail.set_content(text)
         context = ssl.create_default_context()
         if server.tls:
             connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=_TIMEOUT, context=context)

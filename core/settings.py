@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     training_url: str | None = Field(None, description="Where others find the training service. Default: here.")
     monitoring_url: str | None = Field(None, description="Where others find the monitoring service. Default: here.")
     dashboard_port: int = Field(8501, ge=1, le=65535, description="Port of the dashboard.")
+    dashboard_url: str | None = Field(
+        None, description="Where people find the dashboard: what links in mails begin with. Default: here."
+    )
     workers: int = Field(1, ge=1, le=64, description="Worker processes of the prediction service.")
     api_key: SecretStr | None = Field(
         None,
@@ -68,6 +71,7 @@ class Settings(BaseSettings):
         "random one, kept in the feature repo's data folder.",
     )
     session_minutes: int = Field(30, ge=1, le=1440, description="How long a session token is good for.")
+    reset_minutes: int = Field(60, ge=1, le=1440, description="How long a link for a new password is good for.")
     tls_cert: Path | None = Field(None, description="Certificate (PEM) to serve HTTPS with; needs PUNCTUAL_TLS_KEY.")
     tls_key: Path | None = Field(None, description="Private key (PEM) of PUNCTUAL_TLS_CERT.")
     trusted_hosts: list[str] = Field(
@@ -96,6 +100,12 @@ class Settings(BaseSettings):
         None, gt=0, description="Seconds between looks for new raw data that start the flow. Default: never."
     )
     monitor_schedule: str | None = Field(None, description="Cron expression (UTC) at which monitoring takes a turn.")
+    keep_log_days: int | None = Field(
+        None, ge=1, description="Days for which predictions stay in the log. Default: for ever."
+    )
+    keep_pages_days: int | None = Field(
+        90, ge=1, description="Days for which drift reports keep their page; their figures stay."
+    )
     notify_webhook: str | None = Field(
         None, description="URL that gets a JSON POST when a flow ends, an alarm is raised, or a model changes."
     )

@@ -57,6 +57,21 @@ class User(Table):
     created_at: Mapped[datetime]
     # Since when nobody may log in as this user; None for a user like any other.
     disabled_at: Mapped[datetime | None]
+    # Small letters; one user an address.
+    email: Mapped[str | None] = mapped_column(String(254), index=True, unique=True)
+
+
+class ResetLink(Table):
+    """The one link of a user with which a new password can be set, once; a newer one takes its place."""
+
+    __tablename__ = "reset_links"
+
+    user: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[str] = mapped_column(String(12), index=True, unique=True)
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    made_by: Mapped[str] = mapped_column(String(80))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
 
 
 class ApiKey(Table):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.auth import audit
 from core.auth.keys import Keys
+from core.auth.resets import Resets
 from core.auth.sessions import Sessions
 from core.auth.tokens import Tokens, signing_key
 from core.auth.users import Users
@@ -26,7 +27,7 @@ class Accounts:
     database : Database
         Where they are.
     settings : Settings
-        How long sessions last, and the secret that signs their tokens.
+        How long sessions and links last, the secret that signs tokens, where the dashboard is.
     layout : Layout
         Where this machine's own secret is, if the settings name none.
     clock : Clock, optional
@@ -34,19 +35,20 @@ class Accounts:
 
     Attributes
     ----------
-    keys, users, sessions : Keys, Users, Sessions
+    keys, users, sessions, resets : Keys, Users, Sessions, Resets
         What the names say.
 
     Raises
     ------
     ConfigError
-        When the configured secret is too short.
+        When the configured secret is too short, or the dashboard's address is none.
     """
 
     def __init__(self, database: Database, settings: Settings, layout: Layout, clock: Clock | None = None) -> None:
         self._database = database
         self.keys = Keys(database, clock)
         self.users = Users(database, clock)
+        self.resets = Resets(database, self.users, settings, clock)
         tokens = Tokens(signing_key(settings, layout), clock)
         self.sessions = Sessions(database, self.users, tokens, settings.session_minutes, clock)
 

@@ -10,6 +10,7 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 Scope = Literal["predict", "read", "data", "train", "admin"]
 Role = Literal["admin", "user"]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$", examples=["bo@example.org"])]
 
 
 def _written(value: object) -> object:
@@ -49,11 +50,25 @@ class NewPassword(Body):
     new: Annotated[Password, Field(examples=["another long sentence"])]
 
 
+class Forgot(Body):
+    """Who cannot log in: a user name or a mail address."""
+
+    user: Annotated[str, Field(min_length=1, max_length=254, examples=["ada"])]
+
+
+class ByLink(Body):
+    """What a link holds behind its #, and the new password."""
+
+    token: Annotated[str, Field(min_length=1, max_length=200)]
+    password: Annotated[Password, Field(examples=["another long sentence"])]
+
+
 class NewUser(Body):
     """A user to add; the password is made up and shown once."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._@-]{0,63}$", examples=["bo"])]
     role: Role = "user"
+    email: Email | None = None
 
 
 class Change(Body):
@@ -65,6 +80,7 @@ class Change(Body):
 
     role: Role = "user"
     disabled: bool = False
+    email: Email | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:

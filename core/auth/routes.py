@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 
 from core.auth.accounts import Accounts
 from core.auth.documents import Change, LogIn, Moment, Name, NewKey, NewPassword, NewUser, Refresh, Rotation
 from core.auth.principal import SELF
+from core.auth.reset_routes import add_reset_routes
+from core.auth.work import do
 from core.errors import Forbidden
 from core.service import PUBLIC, json_response, principal, problems, requires
-
-_T = TypeVar("_T")
 
 
 def add_auth_routes(app: FastAPI) -> None:
     """Add the routes; the accounts are those that the service holds."""
     _add_log_in(app)
+    add_reset_routes(app)
     _add_users(app)
     _add_keys(app)
-
-
-async def _do(request: Request, work: Callable[[Accounts], _T], *, changes: bool = True) -> _T:
-    """Run work on the accounts beside the event loop; this service knows of a change at once."""
-    state = request.app.state
-    found = await asyncio.to_thread(work, state.accounts)
-    if changes:
-        await asyncio.to_thread(state.guard.refresh)
-    return found
 
 
 def _add_log_in(app: FastAPI) -> None:
@@ -46,7 +36,7 @@ def _add_log_in(app: FastAPI) -> None:
         address = str(request.scope["punctual.address"])
         await request.app.state.limiter.admit_login(address)
 
-        return json_response(await _do(request, lambda a: a.sessions.log_in(body.user, body.password, address)))
+        return json_response(await do(request, lambda a: a.sessions.log_in(body.user, body.password, address)))
 
     @app.post(
         "/auth/refresh",
@@ -57,7 +47,7 @@ def _add_log_in(app: FastAPI) -> None:
     )
     async def refresh(request: Request, body: Refresh) -> Response:
         await request.app.state.limiter.admit_login(str(request.scope["punctual.address"]))
-        return json_response(await _do(request, lambda accounts: accounts.sessions.refresh(body.token)))
+        return json_response(await do(request, lambda accounts: accounts.sessions.refresh(body.token)))
 
     @app.post(
         "/auth/logout",
@@ -68,7 +58,7 @@ def _add_log_in(app: FastAPI) -> None:
     )
     async def log_out(request: Request) -> Response:
         caller = principal(request)
-        await _do(request, lambda accounts: accounts.sessions.end(caller.id))
+        await do(request, lambda accounts: accounts.sessions.end(caller.id))
         return json_response({"ended": True})
 
     @app.get(
@@ -96,7 +86,7 @@ def _add_log_in(app: FastAPI) -> None:
         address = str(request.scope["punctual.address"])
         await request.app.state.limiter.admit_login(address)
         return json_response(
-            await _do(request, lambda a: a.sessions.change_password(caller.name, body.old, body.new, address))
+            await do(request, lambda a: a.sessions.change_password(caller.name, body.old, body.new, address))
         )
 
 
@@ -106,36 +96,39 @@ def _add_users(app: FastAPI) -> None:
 
     @app.get("/users", summary="Every user", **shared)
     async def users(request: Request) -> Response:
-        return json_response({"users": await _do(request, lambda a: a.users.all(), changes=False)})
+        return json_response({"users": await do(request, lambda a: a.users.all(), changes=False)})
 
     @app.post("/users", summary="Add a user; the password is shown once", status_code=201, **shared)
     async def add(request: Request, body: NewUser) -> Response:
-        chosen = await _do(request, lambda a: a.users.add(body.name, body.role, by=principal(request).name))
+        by = principal(request).name
+        chosen = await do(request, lambda a: a.users.add(body.name, body.role, by=by, email=body.email))
         return json_response({"name": body.name, "role": body.role, "password": chosen, "must_change": True}, 201)
 
-    @app.patch("/users/{name}", summary="Give a user another role, disable or enable them", **shared)
+    @app.patch("/users/{name}", summary="Give a user another role or mail address, disable or enable them", **shared)
     async def change(request: Request, name: Name, body: Change) -> Response:
         caller = principal(request)
 
         def work(accounts: Accounts) -> None:
             if "role" in body.model_fields_set:
                 accounts.users.set_role(name, body.role, by=caller.name)
+            elif "email" in body.model_fields_set:
+                accounts.users.set_email(name, body.email, by=caller.name)
             elif body.disabled:
                 accounts.users.disable(name, by=caller.name, owner=caller.owner)
             else:
                 accounts.users.enable(name, by=caller.name)
 
-        await _do(request, work)
+        await do(request, work)
         return json_response({"name": name, **body.model_dump(exclude_unset=True)})
 
     @app.delete("/users/{name}", summary="Remove a user", **shared)
     async def remove(request: Request, name: Name) -> Response:
-        await _do(request, lambda a: a.users.remove(name, by=principal(request).name))
+        await do(request, lambda a: a.users.remove(name, by=principal(request).name))
         return json_response({"name": name, "removed": True})
 
     @app.post("/users/{name}/reset", summary="Give a user a new password, shown once", **shared)
     async def reset(request: Request, name: Name) -> Response:
-        chosen = await _do(request, lambda a: a.users.reset(name, by=principal(request).name))
+        chosen = await do(request, lambda a: a.users.reset(name, by=principal(request).name))
         return json_response({"name": name, "password": chosen, "must_change": True})
 
     @app.get("/audit", summary="Who did what, newest first", **{**shared, "tags": ["audit"]})
@@ -151,7 +144,7 @@ def _add_users(app: FastAPI) -> None:
         def work(accounts: Accounts) -> list[dict[str, Any]]:
             return accounts.audit_log(since=since, until=until, actor=actor, action=action, before=before, limit=limit)
 
-        return json_response({"records": await _do(request, work, changes=False)})
+        return json_response({"records": await do(request, work, changes=False)})
 
 
 def _add_keys(app: FastAPI) -> None:
@@ -160,7 +153,7 @@ def _add_keys(app: FastAPI) -> None:
 
     @app.get("/keys", summary="Every key, without its secret", **shared)
     async def keys(request: Request) -> Response:
-        return json_response({"keys": await _do(request, lambda a: a.keys.all(), changes=False)})
+        return json_response({"keys": await do(request, lambda a: a.keys.all(), changes=False)})
 
     @app.post("/keys", summary="Make a key; it is shown once", status_code=201, **shared)
     async def create(request: Request, body: NewKey) -> Response:
@@ -174,16 +167,16 @@ def _add_keys(app: FastAPI) -> None:
                 body.name, body.scopes, owner=caller.owner, lifetime=lifetime, rate_limit=body.rate_limit
             )
 
-        key, facts = await _do(request, work)
+        key, facts = await do(request, work)
         return json_response({"key": key, **facts}, 201)
 
     @app.post("/keys/{key_id}/rotate", summary="Give a key a new secret; the old one stays good a while", **shared)
     async def rotate(request: Request, key_id: Name, body: Rotation | None = None) -> Response:
         grace = timedelta(minutes=(body or Rotation()).grace_minutes)
-        key = await _do(request, lambda a: a.keys.rotate(key_id, by=principal(request).name, grace=grace))
+        key = await do(request, lambda a: a.keys.rotate(key_id, by=principal(request).name, grace=grace))
         return json_response({"id": key_id, "key": key})
 
     @app.delete("/keys/{key_id}", summary="Revoke a key", **shared)
     async def revoke(request: Request, key_id: Name) -> Response:
-        await _do(request, lambda a: a.keys.revoke(key_id, by=principal(request).name))
+        await do(request, lambda a: a.keys.revoke(key_id, by=principal(request).name))
         return json_response({"id": key_id, "revoked": True})

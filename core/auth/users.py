@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
-from core.auth import passwords
+from core.auth import emails, passwords
 from core.auth.audit import record
 from core.auth.principal import ROLES, allows
 from core.auth.revision import alone, changing
 from core.clock import SystemClock
 from core.errors import Conflict, InvalidRequest, NotFound
-from core.tables import ApiKey, User
+from core.tables import ApiKey, ResetLink, User
 from core.tables import Session as SessionRow
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class Users:
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database, self._clock = database, clock or SystemClock()
 
-    def add(self, name: str, role: str = "user", password: str | None = None, *, by: str) -> str:
+    def add(
+        self, name: str, role: str = "user", password: str | None = None, *, by: str, email: str | None = None
+    ) -> str:
         """Add a user.
 
         Returns
@@ -45,30 +47,38 @@ class Users:
         Raises
         ------
         InvalidRequest
-            When name, role or password is not allowed.
+            When name, role, password or address is not allowed.
         Conflict
-            When the name is taken.
+            When the name or the address is taken.
         """
         if not _NAME.match(name):
             raise InvalidRequest(
                 f"{name[:80]!r} is no user name.", hint="Use up to 64 small letters, digits and ._@-, no sign first."
             )
         _check_role(role)
+        address = emails.read(email)
         chosen = passwords.made_up() if password is None else password
         passwords.check_rules(name, chosen)
         digest = passwords.hashed(chosen)
         with changing(self._database) as session:
             if session.get(User, name) is not None:
                 raise Conflict(f"There is a user {name!r} already.", hint="Choose another name.")
+            emails.check_free(session, name, address)
+            must = password is None
             row = User(
-                name=name, role=role, password_hash=digest, must_change=password is None, created_at=self._clock.now()
+                name=name,
+                role=role,
+                password_hash=digest,
+                must_change=must,
+                created_at=self._clock.now(),
+                email=address,
             )
             session.add(row)
             record(session, by, "user added", name, detail={"role": role})
         return chosen
 
     def all(self) -> list[dict[str, Any]]:
-        """Return every user, by name: ``name``, ``role``, ``must_change``, ``disabled``, ``created_at``."""
+        """Return every user, by name: ``name``, ``role``, ``email``, ``must_change``, ``disabled``, ``created_at``."""
         with self._database.session(reading=True) as session:
             return [_view(row) for row in session.scalars(select(User).order_by(User.name))]
 
@@ -94,7 +104,7 @@ class Users:
         """
         _check_role(role)
         with changing(self._database) as session:
-            row = _found(session, name)
+            row = found(session, name)
             if role != "admin":
                 _keep_an_admin(session, row)
             before, row.role = row.role, role
@@ -121,7 +131,7 @@ class Users:
             When it is the last administrator who may log in, or oneself.
         """
         with changing(self._database) as session:
-            row = _found(session, name)
+            row = found(session, name)
             if name in (by, owner):
                 raise Conflict("Nobody disables themselves.", hint="Ask another administrator.")
             _keep_an_admin(session, row)
@@ -139,10 +149,28 @@ class Users:
             When there is no such user.
         """
         with changing(self._database) as session:
-            row = _found(session, name)
+            row = found(session, name)
             if row.disabled_at is not None:
                 row.disabled_at = None
                 record(session, by, "user enabled", name)
+
+    def set_email(self, name: str, email: str | None, *, by: str) -> None:
+        """Give a user another mail address, or none; a link that went to the one before is no good any more.
+
+        Raises
+        ------
+        InvalidRequest, NotFound
+            When it is no address, or there is no such user.
+        Conflict
+            When another user has it.
+        """
+        address = emails.read(email)
+        with changing(self._database) as session:
+            row = found(session, name)
+            emails.check_free(session, name, address)
+            row.email = address
+            session.execute(delete(ResetLink).where(ResetLink.user == name))
+            record(session, by, "mail address changed", name)
 
     def remove(self, name: str, *, by: str) -> None:
         """Remove a user; their sessions and their keys end.
@@ -153,7 +181,7 @@ class Users:
             When there is no such user, or it is the last administrator.
         """
         with changing(self._database) as session:
-            row = _found(session, name)
+            row = found(session, name)
             _keep_an_admin(session, row)
             revoked = self._revoke_keys(session, name, frozenset())
             session.delete(row)  # and, by the foreign key, the sessions
@@ -172,7 +200,7 @@ class Users:
         return chosen
 
     def set_password(self, name: str, password: str, *, by: str, must_change: bool = False) -> None:
-        """Set a password; all sessions of the user end.
+        """Set a password; all sessions of the user end, and a link for another one is no good any more.
 
         Raises
         ------
@@ -184,10 +212,13 @@ class Users:
         passwords.check_rules(name, password)
         digest = passwords.hashed(password)
         with changing(self._database) as session:
-            row = _found(session, name)
-            row.password_hash, row.must_change = digest, must_change
-            self._end(session, name)
+            self.set_hash(session, found(session, name), digest, must_change=must_change)
             record(session, by, "password reset" if must_change else "password changed", name)
+
+    def set_hash(self, session: Session, row: User, digest: str, *, must_change: bool) -> None:
+        """Set a password in a transaction of somebody else's, by its hash; what it ends, ends."""
+        row.password_hash, row.must_change = digest, must_change
+        self._end(session, row.name)
 
     def verify(self, name: str, password: str) -> User | None:
         """Return the user whose password it is and who is not disabled, or None; it takes as long either way."""
@@ -209,6 +240,7 @@ class Users:
     def _end(self, session: Session, name: str) -> None:
         theirs = (SessionRow.user == name) & SessionRow.revoked_at.is_(None)
         session.execute(update(SessionRow).where(theirs).values(revoked_at=self._clock.now()))
+        session.execute(delete(ResetLink).where(ResetLink.user == name))
 
     def _revoke_keys(self, session: Session, owner: str, allowed: frozenset[str]) -> list[str]:
         query = select(ApiKey).where(ApiKey.owner == owner, ApiKey.revoked_at.is_(None))
@@ -218,12 +250,24 @@ class Users:
         return [row.id for row in too_much]
 
 
+def find(session: Session, typed: str) -> User | None:
+    """Return the user of a name, or else of a mail address; None for any other text."""
+    return _get(session, typed) or emails.holder(session, typed)
+
+
 def _get(session: Session, name: str) -> User | None:
     # What is no name is not asked for: a database may choke on it.
     return session.get(User, name) if _NAME.match(name) else None
 
 
-def _found(session: Session, name: str) -> User:
+def found(session: Session, name: str) -> User:
+    """Return the user of a name.
+
+    Raises
+    ------
+    NotFound
+        When there is none.
+    """
     row = _get(session, name)
     if row is None:
         raise NotFound(f"There is no user {name[:80]!r}.", hint="List the users to see who there is.")
@@ -244,5 +288,5 @@ def _check_role(role: str) -> None:
 
 
 def _view(row: User) -> dict[str, Any]:
-    facts = {name: getattr(row, name) for name in ("name", "role", "must_change", "created_at")}
+    facts = {name: getattr(row, name) for name in ("name", "role", "email", "must_change", "created_at")}
     return {**facts, "disabled": row.disabled_at is not None}

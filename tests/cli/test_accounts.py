@@ -61,6 +61,12 @@ def test_users_are_managed_and_the_password_works(empty: Shell, tmp_path: Path):
     assert_one_clear_line(empty.run("users", "disable", "bo"), 1, "Conflict", "last administrator")
     assert [r["disabled"] for r in rows(empty, "users", "list")] == [True, False]
     assert empty.run("users", "enable", "ada").returncode == 0
+    assert empty.run("users", "email", "ada", "Ada@example.org").returncode == 0
+    assert_one_clear_line(empty.run("users", "email", "bo", "ada@example.org"), 1, "Conflict", "address")
+    assert_one_clear_line(empty.run("users", "email", "bo", "nonsense"), 1, "mail address")
+    assert [r["email"] for r in rows(empty, "users", "list")] == ["ada@example.org", None]
+    link = empty.run("users", "link", "ada").stdout.strip()
+    assert accounts.resets.use(link.partition("#")[2], "a long and winding road", "10.0.0.1") == "ada"
     assert empty.run("users", "remove", "ada").returncode == 0
     assert [(r["name"], r["role"]) for r in rows(empty, "users", "list")] == [("bo", "admin")]
 
