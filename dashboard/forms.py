@@ -1,10 +1,10 @@
-"""The pages outside of Streamlit: plain HTML without scripts, light and dark, everything that was typed escaped."""
+"""The pages outside of Streamlit: plain HTML, light and dark, everything that was typed escaped; one line of script."""
 
 from __future__ import annotations
 
 from html import escape
 
-from dashboard.front import LOGIN, PASSWORD
+from dashboard.front import FORGOT, FROM_LINK, LOGIN, PASSWORD, RESET
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --paper: #f4f6f9; --card: #fff; --line: #cfd7e1; --blue: #1f6fb2; }
@@ -26,6 +26,14 @@ button { width: 100%; margin-top: 1.5rem; padding: .65rem; font: inherit; font-w
 a { color: var(--blue); } .note { font-size: .9rem; opacity: .8; }
 .error { border-left: 4px solid #c8373f; padding: .5rem .75rem; background: #c8373f22; }
 .said { border-left: 4px solid var(--blue); padding: .5rem .75rem; }
+"""
+_NEW = """<label for="new">New password</label>
+<input id="new" name="new" type="password" autocomplete="new-password" minlength="12" maxlength="1024"
+ aria-describedby="rules" required>
+<label for="again">The same again</label>
+<input id="again" name="again" type="password" autocomplete="new-password" minlength="12" maxlength="1024" required>
+<p class="note" id="rules">At least 12 characters, five of them different, and more than your user name. A sentence is
+a good one.</p>
 """
 
 
@@ -54,8 +62,45 @@ def login_page(*, token: str, target: str, error: str = "", said: str = "", user
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" maxlength="1024" required{second}>
 <button type="submit">Log in</button></form>
-<p class="note">No account, or no password any more? Ask an administrator: they can give you a new one.</p>"""
+<p class="note"><a href="{FORGOT}">Forgot password?</a> No account? Ask an administrator.</p>"""
     return _page("Log in", body)
+
+
+def forgot_page(*, token: str, error: str = "", said: str = "") -> str:
+    """Return the form that asks for a link by mail; arguments as in :func:`login_page`."""
+    body = f"""<h1>Forgot password?</h1><p>A link to a new one comes by mail.</p>{_message(error, said)}
+<form method="post" action="{FORGOT}">
+<input type="hidden" name="form" value="{escape(token)}">
+<label for="user">User or mail address</label>
+<input id="user" name="user" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="254" required
+ autofocus>
+<button type="submit">Send a link</button></form>
+<p class="note"><a href="{LOGIN}">Back to the log-in</a></p>"""
+    return _page("Forgot password?", body)
+
+
+def reset_page(*, token: str, code: str = "", error: str = "") -> str:
+    """Return the form for a new password by a link.
+
+    Parameters
+    ----------
+    token : str
+        What the form must bring back.
+    code : str
+        What the link holds, if it was sent before; else the page takes it from its address.
+    error : str
+        What went wrong, in words.
+    """
+    hidden = " hidden" if code else ""
+    body = f"""<h1>A new password</h1><p>It ends all your sessions.</p>{_message(error, "")}
+<form method="post" action="{RESET}">
+<input type="hidden" name="form" value="{escape(token)}">
+<div{hidden}><label for="code">What stands behind the # of the link</label>
+<input id="code" name="code" value="{escape(code)}" autocomplete="off" spellcheck="false" maxlength="200" required>
+</div>
+{_NEW}<button type="submit">Set it</button></form>
+<p class="note"><a href="{FORGOT}">Ask for another link</a></p><script>{FROM_LINK}</script>"""
+    return _page("A new password", body)
 
 
 def password_page(*, token: str, must: bool, user: str, error: str = "") -> str:
@@ -80,14 +125,7 @@ def password_page(*, token: str, must: bool, user: str, error: str = "") -> str:
 <input type="hidden" name="user" value="{escape(user)}" autocomplete="username">
 <label for="old">Present password</label>
 <input id="old" name="old" type="password" autocomplete="current-password" maxlength="1024" required autofocus>
-<label for="new">New password</label>
-<input id="new" name="new" type="password" autocomplete="new-password" minlength="12" maxlength="1024"
- aria-describedby="rules" required>
-<label for="again">The same again</label>
-<input id="again" name="again" type="password" autocomplete="new-password" minlength="12" maxlength="1024" required>
-<p class="note" id="rules">At least 12 characters, five of them different, and more than your user name. A sentence is
-a good one.</p>
-<button type="submit">Change it</button></form>{back}"""
+{_NEW}<button type="submit">Change it</button></form>{back}"""
     return _page("A new password", body)
 
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from dashboard.session import Sessions
 
 LOGIN, LOGOUT, PASSWORD = "/login", "/logout", "/password"
+FORGOT, RESET = "/forgot", "/reset"
 # The program that draws pages holds nothing of anybody's, and a probe has no session.
-_OPEN = re.compile(r"^/(static/.*|favicon\.(png|ico)|_stcore/(health|host-config)|login|logout)$")
+_OPEN = re.compile(r"^/(static/.*|favicon\.(png|ico)|_stcore/(health|host-config)|login|logout|forgot|reset)$")
 _UNUSED = re.compile(r"^/(auth/.*|oauth2callback|_stcore/(agent/.*|metrics))$")  # Streamlit's own, and not ours
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _HEADERS = [
@@ -37,8 +38,13 @@ _HEADERS = [
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
-# The one line of our own that runs in a page: where the session is over, on to the log-in.
+# What of our own runs in a page: where the session is over, on to the log-in.
 TO_LOGIN = f'window.location.replace("{LOGIN}")'
+# And the few that take what a link holds out of the address bar, and into the form.
+FROM_LINK = (
+    'var code = location.hash.slice(1), field = document.getElementById("code"); if (code && field) { '
+    'history.replaceState(null, "", location.pathname); field.value = code; field.parentElement.hidden = true; }'
+)
 
 
 class Front:
@@ -128,7 +134,7 @@ def _policy() -> bytes:
     """Return the content security policy: nothing from elsewhere, and of inline scripts only those that are known."""
     streamlit = find_spec("streamlit")  # (found, not imported: that takes a second)
     index = Path(str(streamlit and streamlit.origin)).parent / "static" / "index.html"
-    known = [*_INLINE.findall(index.read_text("utf-8")), TO_LOGIN]
+    known = [*_INLINE.findall(index.read_text("utf-8")), TO_LOGIN, FROM_LINK]
     scripts = " ".join(f"'sha256-{_sha256(script)}'" for script in known)
     parts = (
         "default-src 'self'",

@@ -124,6 +124,26 @@ class Sessions:
         self._by_digest.pop(_digest(cookie), None)
         return self._keep(answer)
 
+    def forgot(self, user: str, address: str) -> None:
+        """Ask for a link to a new password, by a user name or a mail address; what comes of it nobody is told.
+
+        Raises
+        ------
+        PunctualError
+            When the data service is away, or was asked too often.
+        """
+        _answered(self._data, "/auth/forgot", {"user": user}, address)
+
+    def reset(self, token: str, password: str, address: str) -> None:
+        """Set a new password by what a link holds; all sessions of its user end.
+
+        Raises
+        ------
+        PunctualError
+            The data service's refusal: the link is not good any more, the password easy to guess.
+        """
+        _answered(self._data, "/auth/reset", {"token": token, "password": password}, address)
+
     def find(self, cookie: str | None) -> Session | None:
         """Return the session of a cookie, None when it is over; it asks nobody."""
         if not cookie:

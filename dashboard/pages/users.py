@@ -12,7 +12,7 @@ from dashboard.parts.once import offer, shown_once
 from dashboard.parts.status import there, told
 from dashboard.parts.tables import table
 
-_COLUMNS = ("name", "role", "disabled", "must_change", "created_at")
+_COLUMNS = ("name", "role", "email", "disabled", "must_change", "created_at")
 _ROLES = ("user", "admin")
 
 
@@ -42,6 +42,7 @@ def _list(users: list[dict[str, Any]]) -> None:
         name="users",
         key="users",
         column_config={
+            "email": "mail address",
             "disabled": st.column_config.CheckboxColumn("disabled"),
             "must_change": st.column_config.CheckboxColumn("must change password"),
             "created_at": "created (UTC)",
@@ -54,9 +55,11 @@ def _add(who: Current) -> None:
     with st.form("add-user", clear_on_submit=True):
         name = st.text_input("Name", max_chars=64, help="Small letters, digits and . _ @ -, no sign first.")
         role = st.segmented_control("Role", _ROLES, default="user", required=True)
+        email = st.text_input("Mail address", max_chars=254, help="Links for new passwords go there. May be empty.")
         if st.form_submit_button("Add", type="primary", icon=":material/person_add:"):
             with told():
-                made = who.call.send("data", "POST", "/users", {"name": name.strip(), "role": role})
+                body = {"name": name.strip(), "role": role, "email": email.strip() or None}
+                made = who.call.send("data", "POST", "/users", body)
                 offer("users", f"{made['name']} logs in with this password, once:", made["password"])
 
 
@@ -80,6 +83,17 @@ def _change(who: Current, users: list[dict[str, Any]]) -> None:
                     with told():
                         made = who.call.send("data", "POST", f"/users/{name}/reset")
                         offer("users", f"{name} logs in with this password, once:", made["password"])
+                st.write("Or let them choose one: a link that works once. Nothing ends until they do.")
+                if st.button(f"Make a link for {name}"):
+                    with told():
+                        made = who.call.send("data", "POST", f"/users/{name}/reset-link")
+                        offer("users", f"{name} chooses a new password here, once:", made["link"])
+            with st.popover("Mail", icon=":material/mail:"):
+                email = st.text_input(
+                    "New mail address", by_name[name]["email"] or "", max_chars=254, key=f"mail-{name}"
+                )
+                if st.button(f"Change the address of {name}", type="primary"):
+                    _do(who, "PATCH", f"/users/{name}", {"email": email.strip() or None})
             _disable(who, name, disabled=by_name[name]["disabled"])
             with st.popover("Remove", icon=":material/person_remove:"):
                 st.write(f"Remove **{name}**. Their sessions and keys end; what they did stays in the audit log.")

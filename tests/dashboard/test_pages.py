@@ -116,6 +116,13 @@ def test_an_administrator_adds_changes_and_removes_a_user(tab: Tab, world: Accou
     _named(app.selectbox, "User").set_value("cy").run()
     _named(app.button, "Make cy admin").click().run()
     assert {u["name"]: u["role"] for u in world.accounts.users.all()}["cy"] == "admin"
+    _named(app.text_input, "New mail address").set_value("Cy@example.org")
+    _named(app.button, "Change the address of cy").click().run()
+    assert {u["name"]: u["email"] for u in world.accounts.users.all()}["cy"] == "cy@example.org"
+    _named(app.button, "Make a link for cy").click().run()
+    link = app.code[0].value
+    assert world.accounts.resets.use(link.partition("#")[2], PASSWORD, HERE) == "cy"
+    _named(app.button, "I have it").click().run()
     _named(app.button, "Disable cy").click().run()
     assert {u["name"]: u["disabled"] for u in world.accounts.users.all()}["cy"] is True
     _named(app.button, "Enable cy").click().run()
