@@ -239,12 +239,13 @@ class PredictionClient(_Client):
 
     name = "prediction"
 
-    def predict(self, entities: Sequence[Mapping[str, Any]]) -> list[Prediction]:
-        """Return one prediction an entity, in order.
+    def predict(self, entities: Sequence[Mapping[str, Any]], *, what_if: bool = False) -> list[Prediction]:
+        """Return one prediction an entity, in order; of a ``what_if`` monitoring takes no account.
 
         A retry would be a second prediction in the log, which does no harm: the call is repeated when it failed.
         """
-        answer = self.http.call("POST", "/predict", json={"entities": list(entities)}, retry=True)
+        body = {"entities": list(entities), **({"what_if": True} if what_if else {})}
+        answer = self.http.call("POST", "/predict", json=body, retry=True)
         try:
             return [Prediction.model_validate(p) for p in answer.json()["predictions"]]
         except (ValidationError, KeyError, TypeError) as error:
@@ -283,6 +284,20 @@ class MonitoringClient(_Client):
     def performance(self, **asked: Any) -> list[dict[str, Any]]:
         """Return performance by window, version and slice: ``since``, ``until``, ``hours``, ``version``, ``slices``."""
         return list(self._get("performance", **asked)["windows"])
+
+    def predictions(self, **asked: Any) -> list[dict[str, Any]]:
+        """Return logged predictions, the one that was served last first.
+
+        Parameters
+        ----------
+        **asked
+            ``since``, ``until``, ``class``, ``version``, ``entity``, ``what_if``, ``actor``, ``limit``.
+        """
+        return list(self._get("predictions", **asked)["predictions"])
+
+    def statistics(self, **asked: Any) -> dict[str, Any]:
+        """Return how many predictions there were: ``since``, ``until``, ``bucket``, ``what_if``."""
+        return self._get("statistics", **asked)
 
     def alarms(self, state: Literal["open", "cleared"] | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return alarms, newest first."""

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from core.registry import VERSION
+from core.windows import as_utc
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:")
 ReportId = Annotated[
@@ -25,7 +35,14 @@ def _iso(value: Any) -> Any:
     raise ValueError("is no moment in ISO 8601 form, such as 2024-03-01T00:00:00Z")
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_iso)]
+def _utc(value: datetime) -> datetime:
+    try:
+        return as_utc(value)
+    except OverflowError as error:
+        raise ValueError("lies beyond the years that there are") from error
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_utc)]
 
 
 class _Window(BaseModel):
@@ -62,3 +79,64 @@ class DriftRequest(_Window):
     since: Moment = Field(description="Begin of the window, on the problem's clock.")
     until: Moment = Field(description="Its end, exclusive.")
     version: str | None = Field(None, pattern=VERSION, description="The model version; by default the champion.")
+
+
+class LoggedPrediction(BaseModel):
+    """A prediction, and what came of it."""
+
+    prediction_id: str = Field(description="GET /predictions/{id} of the prediction service traces it.")
+    predicted_at: datetime = Field(description="On the problem's clock.")
+    served_at: datetime = Field(description="On the machine's clock.")
+    entity: dict[str, Any] = Field(description="Keys and inputs: what was sent, and what was looked up.")
+    class_: str = Field(alias="class")
+    probability: float
+    model_version: str
+    stale: list[str] = Field(description="Feature views that were older than they promise.")
+    actor: str | None = Field(description="Who asked; null where that was not logged yet.")
+    what_if: bool
+    outcome: int | None = Field(description="The label, 0 or 1; null while it is not known, and for what-ifs.")
+
+
+class Predictions(BaseModel):
+    """The one that was served last first."""
+
+    predictions: list[LoggedPrediction]
+
+
+class BucketCount(BaseModel):
+    """The predictions of one model version in one span of time."""
+
+    start: datetime = Field(description="On the problem's clock, UTC.")
+    end: datetime
+    model_version: str
+    predictions: int
+    positives: int
+    mean_probability: float
+    stale: int = Field(description="Made with a view older than it promises.")
+    missing: int = Field(description="Made without a value of at least one feature.")
+
+
+class Bin(BaseModel):
+    """Predictions whose probability lies from ``low`` to below ``high``; 1 is in the last."""
+
+    low: float
+    high: float
+    predictions: int
+
+
+class ActorCount(BaseModel):
+    """The predictions that somebody asked for."""
+
+    actor: str | None = Field(description="Null where that was not logged yet.")
+    predictions: int
+
+
+class Statistics(BaseModel):
+    """How many predictions there were; all zeros where there were none."""
+
+    total: int = Field(description="Of all that was asked for, what-ifs too unless they were left out.")
+    what_if: int = Field(description="How many of these are what-ifs.")
+    buckets: list[BucketCount] = Field(description="Those with any predictions, in the order of time and version.")
+    probability: list[Bin]
+    classes: dict[str, int]
+    actors: list[ActorCount] = Field(description="Those who asked most, first; one hundred at most.")

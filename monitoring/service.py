@@ -22,6 +22,7 @@ from monitoring.alarms import Alarms, State
 from monitoring.decisions import Decisions
 from monitoring.documents import AlarmId, Limit, Moment, TurnRequest
 from monitoring.drift_routes import add_drift_routes
+from monitoring.history_routes import add_history_routes
 from monitoring.jobs import TURN, on_schedule, register_jobs, start_turn
 from monitoring.metrics import add_monitoring_gauges
 from monitoring.watch import turns
@@ -80,6 +81,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     add_drift_routes(app, service.repo, service.jobs)
     _add_looks(app, service)
     _add_alarms(app, service)
+    add_history_routes(app, service.repo)
     add_job_routes(app, service.jobs, scope="train", reading=("data", "read"))
     add_monitoring_gauges(app, repo, service.alarms)
     return harden(app)

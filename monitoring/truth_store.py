@@ -16,6 +16,7 @@ from monitoring.matching import COUNTS_FIRST, truth_schema
 from stores.sql import connect, moment, quote, text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 
@@ -100,6 +101,25 @@ class TruthStore:
                 "FROM own ORDER BY prediction_id"
             ).to_arrow_table()
         return rows.cast(schema)
+
+    def labels(self, days: Iterable[date], ids: Sequence[str]) -> dict[str, int]:
+        """Return the labels that are known of some predictions, which were made on these days.
+
+        Returns
+        -------
+        dict
+            Prediction id -> 0 or 1; ids whose label is not known are left out.
+        """
+        there = sorted(day.isoformat() for day in days if self._file(day.isoformat()).is_file())
+        if not there:
+            return {}
+        with connect() as con:
+            known = con.execute(
+                f"SELECT prediction_id, label FROM {self._relation(there)} "
+                "WHERE label IS NOT NULL AND prediction_id IN (SELECT unnest($ids))",
+                {"ids": list(ids)},
+            )
+            return dict(known.fetchall())
 
     def fingerprint(self, since: datetime, until: datetime) -> str:
         """Return what changes when anything that :meth:`read` gives for a window may have changed."""
