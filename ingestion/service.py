@@ -23,6 +23,7 @@ from core.settings import Settings
 from core.windows import list_windows
 from ingestion import versions
 from ingestion.documents import ImportRequest, MaterializeRequest, Nothing, RollbackRequest
+from ingestion.entities import add_entity_routes
 from ingestion.flow import KIND, STEPS, Flow
 from ingestion.flow_runs import FlowRuns
 from ingestion.lineage import add_lineage_route
@@ -116,6 +117,7 @@ def build_app(repo: FeatureRepo, settings: Settings, steps: Steps | None = None)
         settings=settings,
     )
     _add_data(app, service)
+    add_entity_routes(app, repo)
     add_lineage_route(app, repo)
     _add_flow(app, service)
     add_job_routes(app, service.jobs, scope="data")
