@@ -125,6 +125,21 @@ def decisions(limit: _LIMIT = 20, as_json: _JSON = False) -> None:
     _rows(found, ("at", "action", "outcome", "champion", "version", "reasons"), "Nothing was decided yet.")
 
 
+@monitor_app.command("tidy")
+def tidy() -> None:
+    """Merge the prediction log's small parts of days that are over, and remove what is older than is kept.
+
+    The monitoring service does this every night. How long: `PUNCTUAL_KEEP_LOG_DAYS`, `PUNCTUAL_KEEP_PAGES_DAYS`.
+    """
+    from monitoring.tidy import tidy as run_tidy
+
+    done = run_tidy(context.repo(), context.settings())
+    console.print(
+        f"Merged {done['merged']:,} parts, deleted {done['deleted']:,} that others hold, "
+        f"removed {done['days']:,} days of the log and {done['pages']:,} pages of drift reports."
+    )
+
+
 @monitor_app.command("task", hidden=True)
 def task(name: str, arguments: str, output: Path) -> None:
     """Run one heavy part of a turn in this process, and write what it found; monitoring jobs call this."""

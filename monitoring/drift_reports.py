@@ -12,6 +12,8 @@ from core.files import atomic_dir, read_json, write_json
 from core.registry import RegistryReader, reachable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from core.repo import FeatureRepo
     from core.settings import Settings
 
@@ -116,6 +118,16 @@ def report_file(repo: FeatureRepo, report_id: str, kind: Literal["html", "json"]
     raise NotFound(
         f"There is no {kind} of a drift report {report_id[:60]!r}.", hint=f"The newest are: {newest or 'none yet'}."
     )
+
+
+def drop_pages(repo: FeatureRepo, before: datetime) -> int:
+    """Remove the pages of reports that were made before a moment, on the machine's clock; figures and words stay."""
+    count = 0
+    for page in _root(repo).glob(f"[!.]*/{FILES['html']}"):
+        if page.stat().st_mtime < before.timestamp():
+            page.unlink()
+            count += 1
+    return count
 
 
 def _root(repo: FeatureRepo) -> Path:

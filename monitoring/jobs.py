@@ -1,4 +1,4 @@
-"""A turn and a drift test as durable jobs; the heavy parts are stages, processes of their own."""
+"""Turns, drift tests and tidying as durable jobs; the heavy parts are stages, processes of their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from core.settings import Settings
 
-TURN, DRIFT = "turn", "drift"
+TURN, DRIFT, TIDY = "turn", "drift", "tidy"
+_TIDY_DAILY = "17 3 * * *"  # UTC, on the machine's clock
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 2.0
 _Result = TypeVar("_Result")
@@ -81,9 +82,18 @@ def register_jobs(jobs: Jobs, repo: FeatureRepo, settings: Settings) -> None:
         found = runner.step("drift", lambda: runner.task("drift", **arguments))
         return {name: found[name] for name in ("id", "model_version", "rows", "verdict", "share", "reasons")}
 
+    def tidy(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
+        runner = AsJob(repo, work)
+        return runner.step("tidy", lambda: runner.task("tidy"))
+
+    def start_tidy(moment: datetime) -> Job:
+        return jobs.start(TIDY, {}, actor="schedule", idempotency_key=f"schedule-{moment:%Y%m%dT%H%M%S}")
+
     jobs.queue("monitoring", concurrency=1)
     jobs.register(TURN, take_turn, steps=STEPS, queue="monitoring")
     jobs.register(DRIFT, test_drift, steps=("drift",), queue="monitoring")
+    jobs.register(TIDY, tidy, steps=("tidy",), queue="monitoring")
+    jobs.schedule("tidy", _TIDY_DAILY, start_tidy)
 
 
 def start_turn(

@@ -1,7 +1,8 @@
 """Which parts of the prediction log hold a window of the problem's clock.
 
 The log's folders go by the machine's day, windows by ``predicted_at``. A part never changes once it is there, so what
-its footer says is read once and kept in a small index beside what monitoring finds.
+its footer says is read once and kept in a small index beside what monitoring finds. A merged part stands for others
+(:mod:`monitoring.tidy`): while both are there, it counts and they do not.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _INDEX = pa.schema(
         ("served", _TIME),
         ("what_if", pa.int64()),
         ("actors", pa.list_(pa.string())),
+        ("replaces", pa.list_(pa.string())),
     ]
 )
 _MOST_ACTORS = 50  # that are kept of a part
@@ -80,19 +82,25 @@ class Part(NamedTuple):
 
 def parts(layout: Layout, since: datetime | None = None, until: datetime | None = None) -> list[Part]:
     """Return the parts that may hold predictions of ``[since, until)``, in the order of their names."""
-    path = layout.monitoring / "parts.parquet"
-    with locked(layout.monitoring / "parts.lock"):
-        known = _known(path)
-        names = sorted(_names(layout.predictions))
-        rows = [known.get(name) or _describe(layout.predictions / name, name) for name in names]
-        if names != list(known):
-            with atomic_path(path) as temporary:
-                pq.write_table(pa.Table.from_pylist(rows, schema=_INDEX), temporary, compression="zstd")
+    rows = _index(layout)
+    held = {name for row in rows for name in row["replaces"]}
     return [
-        Part(**{**row, "actors": None if row["actors"] is None else tuple(row["actors"])})
+        Part(
+            **{name: value for name, value in row.items() if name not in ("actors", "replaces")},
+            actors=None if row["actors"] is None else tuple(row["actors"]),
+        )
         for row in rows
-        if (since is None or row["last"] >= as_utc(since)) and (until is None or row["first"] < as_utc(until))
+        if row["name"] not in held
+        and (since is None or row["last"] >= as_utc(since))
+        and (until is None or row["first"] < as_utc(until))
     ]
+
+
+def replaced(layout: Layout) -> dict[str, str]:
+    """Return the parts whose rows a merged part holds too, each with that part's name."""
+    rows = _index(layout)
+    there = {row["name"] for row in rows}
+    return {name: row["name"] for row in rows for name in row["replaces"] if name in there}
 
 
 def counting(layout: Layout, since: datetime | None = None, until: datetime | None = None) -> list[Part]:
@@ -114,6 +122,19 @@ def everything(layout: Layout, chosen: Iterable[Part]) -> str:
     reads = [f"SELECT *, {_OLD} FROM read_parquet([{', '.join(old)}])"] if old else []
     reads += [f"SELECT * FROM read_parquet([{', '.join(new)}])"] if new else []
     return f"({' UNION ALL BY NAME '.join(reads)})"
+
+
+def _index(layout: Layout) -> list[dict[str, Any]]:
+    """Return what there is to know of every part that is there, by name."""
+    path = layout.monitoring / "parts.parquet"
+    with locked(layout.monitoring / "parts.lock"):
+        known = _known(path)
+        names = sorted(_names(layout.predictions))
+        rows = [known.get(name) or _describe(layout.predictions / name, name) for name in names]
+        if names != list(known):
+            with atomic_path(path) as temporary:
+                pq.write_table(pa.Table.from_pylist(rows, schema=_INDEX), temporary, compression="zstd")
+    return rows
 
 
 def _known(path: Path) -> dict[str, dict[str, Any]]:
@@ -145,6 +166,7 @@ def _describe(path: Path, name: str) -> dict[str, Any]:
         "served": _bounds(file.metadata, "served_at")[1],
         "what_if": what_if,
         "actors": actors,
+        "replaces": (file.metadata.metadata or {}).get(b"replaces", b"").decode().split(),
     }
 
 

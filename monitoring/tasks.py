@@ -1,4 +1,4 @@
-"""The heavy parts of a turn: plain data in, plain data out, so that each can run in a process of its own.
+"""The heavy parts of a turn, and tidying: plain data in, plain data out, so that each can run in a process of its own.
 
 A service runs them as stages (``punctual monitor task``): the memory of Evidently and the models goes with the process,
 and a job that is cancelled takes it along.
@@ -151,6 +151,13 @@ def _contest(
     return contest(repo, RegistryReader(repo, settings), challenger, champion, since, until, **how)
 
 
+def _tidy(repo: FeatureRepo, settings: Settings) -> dict[str, Any]:
+    """Merge the small parts of the log, and remove what is no longer kept."""
+    from monitoring.tidy import tidy
+
+    return tidy(repo, settings)
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "truth": _truth,
     "performance": _performance,
@@ -158,4 +165,5 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "freshness": _freshness,
     "skew": _skew,
     "contest": _contest,
+    "tidy": _tidy,
 }
