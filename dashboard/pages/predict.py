@@ -9,34 +9,33 @@ import streamlit as st
 
 from core.clock import SystemClock
 from core.errors import Conflict, PunctualError
-from dashboard.parts import explain, features, marks, words
+from dashboard.parts import explain, features, history, marks, words
 from dashboard.parts.contract import Contract, changes, read_contract
 from dashboard.parts.current import Current, me
 from dashboard.parts.status import there, told
-from dashboard.parts.tables import table
 from dashboard.parts.widgets import ask_all
 
 _SHOWN = "predict-shown"
-_COLUMNS = ("at", "entity", "asked", "class", "probability", "model_version", "prediction_id")
+_CLASSES = ("no", "yes")  # while nobody can say what they are called
 
 
 def show() -> None:
     """Draw the page."""
     who = me()
     title = st.empty()
-    if not there("prediction"):
-        title.title("Predict")
-        _history(who)
-        return
-    with told():
-        with st.spinner("Reading what can be asked ..."):
-            contract = _contract(who.call)
-            classes, threshold = _champion(who)
-        title.title(contract.title)
-        typed = _choose(who, contract)
-        if typed:
-            _entity(who, contract, typed, classes, threshold)
-    _history(who)
+    title.title("Predict")
+    key, classes = None, _CLASSES
+    if there("prediction"):
+        with told():
+            with st.spinner("Reading what can be asked ..."):
+                contract = _contract(who.call)
+                key = contract.key.name
+                classes, threshold = _champion(who)
+            title.title(contract.title)
+            typed = _choose(who, contract)
+            if typed:
+                _entity(who, contract, typed, classes, threshold)
+    history.asked(who, key, classes)
 
 
 @st.cache_data(ttl=10, show_spinner=False)
@@ -51,7 +50,7 @@ def _champion(who: Current) -> tuple[tuple[str, str], float | None]:
         if model["version"] == found["serving"]:
             return (model["classes"][0], model["classes"][1]), float(model["threshold"])
     st.info("No model is served yet. The first training that passes its gate brings one.")
-    return ("no", "yes"), None
+    return _CLASSES, None
 
 
 def _choose(who: Current, contract: Contract) -> str | None:
@@ -81,7 +80,7 @@ def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, st
         if missing:
             st.info(f"To predict, fill in {', '.join(missing)} below: the store does not know it.")
         elif st.button("Predict", type="primary", icon=":material/online_prediction:"):
-            _ask(who, contract, {contract.key.name: key}, {})
+            _ask(who, contract, {contract.key.name: key}, {}, what_if=False)
         shown = st.session_state.get(_SHOWN)
         if shown and shown["entity"] == str(key):
             _result(shown, classes, threshold)
@@ -91,6 +90,7 @@ def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, st
             _what_if(who, contract, key, known)
     with right:
         features.cards(who, known)
+    history.similar(who, contract.key.name, str(key), classes)
 
 
 def _what_if(who: Current, contract: Contract, key: Any, known: Mapping[str, Any]) -> None:
@@ -103,15 +103,18 @@ def _what_if(who: Current, contract: Contract, key: Any, known: Mapping[str, Any
         if sent:
             changed = changes(known["keys"], given)
             if changed:
-                _ask(who, contract, {contract.key.name: key, **changed}, changed)
+                # What the store does not know must be sent: that alone is no what-if.
+                what_if = not changed.keys() <= set(known["must_be_sent"])
+                _ask(who, contract, {contract.key.name: key, **changed}, changed, what_if=what_if)
             else:
                 st.info("Nothing was changed, so there is nothing to ask.")
 
 
-def _ask(who: Current, contract: Contract, entity: dict[str, Any], changed: dict[str, Any]) -> None:
+def _ask(who: Current, contract: Contract, entity: dict[str, Any], changed: dict[str, Any], *, what_if: bool) -> None:
     """Predict, explain, remember; and show it from the top of the page."""
+    body = {"entities": [entity], **({"what_if": True} if what_if else {})}
     with st.spinner("Predicting ..."):
-        answer = who.call.send("prediction", "POST", "/predict", {"entities": [entity]})["predictions"][0]
+        answer = who.call.send("prediction", "POST", "/predict", body)["predictions"][0]
         why: dict[str, Any] | None = None
         try:
             why = who.call.get("prediction", f"/explain/{answer['prediction_id']}")["explanation"]
@@ -125,10 +128,9 @@ def _ask(who: Current, contract: Contract, entity: dict[str, Any], changed: dict
     row = {
         "at": SystemClock().now().isoformat(timespec="seconds"),
         "entity": key,
-        "asked": "what if " + ", ".join(f"{k} = {words.value(v)}" for k, v in changed.items())
-        if changed
-        else "as it is",
+        "asked": _in_words(changed, what_if=what_if),
         **{name: answer[name] for name in ("class", "probability", "model_version", "prediction_id", "stale")},
+        "what_if": what_if,
     }
     plain = before and before["entity"] == key and (before if before["plain"] else before["base"])
     who.session.history.appendleft(row)
@@ -136,10 +138,15 @@ def _ask(who: Current, contract: Contract, entity: dict[str, Any], changed: dict
         **row,
         "why": why,
         "note": note,
-        "plain": not changed,
-        "base": plain if changed and plain else None,
+        "plain": not what_if,
+        "base": plain if what_if and plain else None,
     }
     st.rerun()
+
+
+def _in_words(changed: Mapping[str, Any], *, what_if: bool) -> str:
+    sent = ", ".join(f"{name} = {words.value(value)}" for name, value in changed.items())
+    return f"{'what if' if what_if else 'with'} {sent}" if sent else "as it is"
 
 
 def _result(shown: Mapping[str, Any], classes: tuple[str, str], threshold: float | None) -> None:
@@ -163,24 +170,3 @@ def _result(shown: Mapping[str, Any], classes: tuple[str, str], threshold: float
         elif shown["note"]:
             st.info(shown["note"])
         st.caption(f"Prediction `{shown['prediction_id']}`")
-
-
-def _history(who: Current) -> None:
-    st.subheader("What you asked")
-    rows = list(who.session.history)
-    if not rows:
-        st.caption("Nothing yet. What you ask stays here until you log out.")
-        return
-    kinds = st.pills("Which", ["as it is", "what if"], selection_mode="multi", label_visibility="collapsed", width=320)
-    chosen = [row for row in rows if not kinds or any(row["asked"].startswith(kind) for kind in kinds)]
-    table(
-        chosen,
-        _COLUMNS,
-        name="predictions",
-        key="history",
-        height=min(38 + 35 * max(len(chosen), 1), 320),
-        column_config={
-            "at": st.column_config.DatetimeColumn("at (UTC)", format="YYYY-MM-DD HH:mm:ss"),
-            "probability": st.column_config.ProgressColumn(min_value=0, max_value=1, format="percent"),
-        },
-    )

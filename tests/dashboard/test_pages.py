@@ -94,6 +94,7 @@ def test_a_service_that_is_down_takes_its_part_with_it_and_no_more(tab: Tab, wor
     app = tab.open()
     assert app.title[0].value == "Predict"
     assert "prediction service is down" in text(app)
+    assert "monitoring service is down" in text(app)
     assert "What you asked" in text(app), "the rest of the page is there"
 
 

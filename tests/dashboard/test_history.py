@@ -1,0 +1,207 @@
+"""What was asked outlives the session: the page on real services, over sockets, and a log that one of them writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import ingestion.service
+import serving.service
+from core.auth import Accounts
+from core.service import create_app, harden
+from core.settings import get_settings
+from dashboard.parts.history import merged, told_row
+from dashboard.services import Services, services
+from monitoring.history_routes import add_history_routes
+from monitoring.matching import truth_schema
+from monitoring.truth_store import TruthStore
+from tests.core.auth.conftest import PASSWORD
+from tests.core.keys import accounts_of
+from tests.dashboard.conftest import Served, _nothing
+from tests.dashboard.test_pages import Tab, _named, text
+from tests.serving import world as worlds
+from tests.serving.world import World, settings_of
+
+LOAN = 3000
+LOGGED = {
+    "prediction_id": "b",
+    "predicted_at": "2024-03-01T00:00:00Z",
+    "served_at": "2024-05-01T12:00:00.5Z",
+    "entity": {"loan_id": 7, "amount": 4.5},
+    "class": "paid",
+    "probability": 0.25,
+    "model_version": "1",
+    "stale": [],
+    "actor": "bo",
+    "what_if": True,
+    "outcome": None,
+}
+OWN = {
+    "at": "2024-05-01T12:00:02+00:00",
+    "entity": "7",
+    "asked": "what if amount = 4.5",
+    **{name: LOGGED[name] for name in ("class", "probability", "model_version", "stale", "what_if")},
+}
+
+
+def test_what_is_in_the_session_and_in_the_log_is_shown_once():
+    rows = [told_row(LOGGED, "loan_id", ("paid", "missed"))]
+    rows += [told_row({**LOGGED, "prediction_id": "a", "what_if": False, "outcome": 1}, None, ("paid", "missed"))]
+    found = merged([{**OWN, "prediction_id": "c"}, {**OWN, "prediction_id": "b"}], rows)
+    assert [row["prediction_id"] for row in found] == ["c", "b", "a"]
+    assert [row["asked"] for row in found] == ["what if amount = 4.5", "what if amount = 4.5", "as it is"]
+    assert [row["came out"] for row in found] == ["-", "-", "missed"]
+    assert [row["entity"] for row in found] == ["7"] * 3
+    assert [row["with"] for row in found] == ["", "amount: 4.5", "amount: 4.5"]
+    assert found[1]["at"] == "2024-05-01T12:00:00+00:00"
+
+
+def test_an_entity_without_a_known_key_is_shown_by_its_first_value():
+    assert told_row({**LOGGED, "entity": {}}, "loan_id", ("no", "yes"))["entity"] == ""
+    assert told_row(LOGGED, "flight_id", ("no", "yes"))["entity"] == "7"
+
+
+@dataclass
+class Machine:
+    """The services that the page needs, each of which may be stopped."""
+
+    world: World
+    accounts: Accounts
+    services: Services
+    monitoring: ExitStack
+
+    def user(self, name: str, role: str = "user") -> str:
+        if not self.accounts.users.exists(name):
+            self.accounts.users.add(name, role, PASSWORD, by="tests")
+        return name
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    get_settings()
+    world = worlds.build(tmp_path_factory.mktemp("history") / "loans")
+    repo, settings = world.repo, settings_of(world.repo)
+    looks = create_app("t", name="monitoring", lifespan=_nothing, checks={}, repo=repo, settings=settings)
+    add_history_routes(looks, repo)
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        monitoring = stack.enter_context(ExitStack())
+        urls = {
+            "data": stack.enter_context(Served(ingestion.service.build_app(repo, settings))).url,
+            "prediction": stack.enter_context(Served(serving.service.build_app(repo, settings))).url,
+            "monitoring": monitoring.enter_context(Served(harden(looks))).url,
+            "training": "http://127.0.0.1:1",
+        }
+        for name, url in urls.items():
+            patch.setenv(f"PUNCTUAL_{name.upper()}_URL", url)
+        get_settings.cache_clear()
+        services.cache_clear()
+        made = services()
+        made.board.look()
+        yield Machine(world, accounts_of(repo, settings), made, monitoring)
+        made.close()
+    get_settings.cache_clear()
+    services.cache_clear()
+    world.server.stop()
+
+
+@pytest.fixture
+def tab(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Tab:
+    return Tab(machine.services, monkeypatch)
+
+
+def choose(app: AppTest, loan: int = LOAN) -> AppTest:
+    return _named(app.selectbox, "loan id").set_value(str(loan)).run()
+
+
+def history(app: AppTest) -> list[dict[str, Any]]:
+    """Return the rows of what was asked."""
+    shown = [frame.value for frame in app.dataframe if "entity" in frame.value.columns]
+    return shown[0].to_dict("records") if shown else []
+
+
+def similar(app: AppTest) -> list[dict[str, Any]]:
+    shown = [frame.value for frame in app.dataframe if "actor" in frame.value.columns]
+    return shown[0].to_dict("records") if shown else []
+
+
+@pytest.fixture(scope="module")
+def asked(machine: Machine) -> list[dict[str, Any]]:
+    """Let bo ask for a loan as it is, and what if; give what the log has of it, the newest first."""
+    with pytest.MonkeyPatch.context() as patch:
+        tab = Tab(machine.services, patch)
+        caller = tab.log_in(machine.user("bo"))
+        app = choose(tab.open())
+        _named(app.button, "Predict").click().run()
+        _named(app.number_input, "amount").set_value(4900)
+        _named(app.button, "Ask what if").click().run()
+        assert not app.exception
+        rows = history(app)
+        assert [row["asked"] for row in rows] == ["what if amount = 4,900", "as it is"]
+        assert {row["entity"] for row in rows} == {str(LOAN)}
+        return [caller.get("prediction", f"/predictions/{row['prediction_id']}") for row in rows]
+
+
+def test_what_if_is_sent_as_such(asked: list[dict[str, Any]]):
+    assert [(row["actor"], row["what_if"], row["entity"]["loan_id"]) for row in asked] == [
+        ("bo", True, LOAN),
+        ("bo", False, LOAN),
+    ]
+    assert asked[0]["entity"]["amount"] == 4900
+
+
+def test_it_is_there_after_another_log_in_with_what_came_of_it(tab: Tab, machine: Machine, asked: list[dict[str, Any]]):
+    plain = asked[1]
+    columns = ("prediction_id", "model_version", "probability", "class")
+    row = {name: plain[name] for name in columns} | {"predicted_at": machine.world.repo.clock.now(), "label": 1}
+    store = TruthStore(machine.world.repo.layout.monitoring / "truth")
+    store.keep(row["predicted_at"].date(), "v", pa.Table.from_pylist([row], schema=truth_schema([])), 0)
+    tab.log_in(machine.user("bo"))
+    rows = history(tab.open())
+    assert [row["prediction_id"] for row in rows] == [row["prediction_id"] for row in asked]
+    assert [(row["asked"], row["came out"]) for row in rows] == [("what if", "-"), ("as it is", "missed")]
+    assert "amount: 4,900" in rows[0]["with"]
+
+
+def test_it_can_be_narrowed_to_what_ifs_and_by_words(tab: Tab, machine: Machine, asked: list[dict[str, Any]]):
+    tab.log_in(machine.user("bo"))
+    app = tab.open()
+    app.button_group[0].set_value(["what if"]).run()
+    assert [row["asked"] for row in history(app)] == ["what if"]
+    _named(app.text_input, "Filter").set_value("nothing like it").run()
+    assert history(app) == []
+
+
+def test_others_see_nothing_of_it_and_administrators_what_was_asked_about_an_entity(
+    tab: Tab, machine: Machine, asked: list[dict[str, Any]]
+):
+    tab.log_in(machine.user("cy"))
+    app = choose(tab.open())
+    assert history(app) == similar(app) == []
+    assert "Nothing that you may see" in text(app)
+    tab.log_in(machine.user("bo"))
+    assert [row["actor"] for row in similar(choose(tab.open()))] == ["bo", "bo"]
+    tab.log_in(machine.user("root", "admin"))
+    app = choose(tab.open())
+    assert history(app) == []
+    assert [(row["actor"], row["asked"]) for row in similar(app)] == [("bo", "what if"), ("bo", "as it is")]
+    assert similar(choose(app, 1507)) == []
+
+
+def test_without_the_monitoring_service_what_was_just_asked_is_still_there(
+    tab: Tab, machine: Machine, asked: list[dict[str, Any]]
+):
+    tab.log_in(machine.user("bo"))
+    app = choose(tab.open())
+    machine.monitoring.close()
+    machine.services.board.look()
+    _named(app.button, "Predict").click().run()
+    assert not app.exception
+    assert "monitoring service is down" in text(app)
+    assert len(history(app)) == 1
+    assert any(one.label.startswith("Probability of") for one in app.metric), "the rest of the page is there"
