@@ -15,6 +15,7 @@ from core.processes import follow_parent
 from core.settings import get_settings
 from dashboard.front import Front
 from dashboard.login import Login
+from dashboard.reports import Reports
 from dashboard.services import Services, services
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def build_app(settings: Settings, services: Services) -> ASGIApp:
     return App(
         SCRIPT,
         lifespan=lifespan,
-        routes=Login(settings, services.sessions).routes(),
+        routes=[*Login(settings, services.sessions).routes(), *Reports(services).routes()],
         middleware=[Middleware(Front, settings=settings, sessions=services.sessions)],
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.pages import audit, data, health, keys, predict, training, users
+from dashboard.pages import analytics, audit, data, health, keys, monitoring, predict, training, users
 
 if TYPE_CHECKING:
     from dashboard.session import Session
@@ -42,8 +42,10 @@ class Page:
 
 PAGES = (
     Page("Use", "Predict", "online_prediction", predict.show, everybody=True),
+    Page("Use", "Analytics", "analytics", analytics.show, everybody=True),
     Page("Build", "Data", "database", data.show),
     Page("Build", "Training", "model_training", training.show),
+    Page("Build", "Monitoring", "radar", monitoring.show),
     Page("Admin", "Users", "group", users.show),
     Page("Admin", "API keys", "key", keys.show),
     Page("Admin", "Audit log", "history", audit.show),

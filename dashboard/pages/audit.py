@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 
 import streamlit as st
 
 from core.clock import SystemClock
-from dashboard.parts.contract import sent
 from dashboard.parts.current import me
+from dashboard.parts.periods import window
 from dashboard.parts.status import there, told
 from dashboard.parts.tables import table
 
@@ -50,11 +50,3 @@ def _asked() -> dict[str, Any]:
         action = st.text_input("What", key="audit-action", placeholder="how the action begins", width=240).strip()
     since, until = window(days)
     return {"since": since, "until": until, "actor": actor or None, "action": action or None}
-
-
-def window(days: Any) -> tuple[str | None, str | None]:
-    """Return the bounds of picked days, both included, as half-open moments; while only one is picked, no end."""
-    picked = [day for day in (days if isinstance(days, tuple | list) else (days,)) if isinstance(day, date)]
-    since = sent(datetime.combine(picked[0], time())) if picked else None
-    until = sent(datetime.combine(picked[1] + timedelta(days=1), time())) if len(picked) > 1 else None
-    return since, until

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.parts import explore, jobs, words
+from dashboard.parts import explore, jobs, lineage, words
 from dashboard.parts.current import Current, me
 from dashboard.parts.status import there, told
 from dashboard.parts.tables import table
@@ -32,6 +32,7 @@ def show() -> None:
         "Versions": _versions,
         "Runs of the flow": _runs,
         "Explore": explore.show,
+        "Lineage": lineage.show,
     }
     chosen = st.segmented_control("Part", list(parts), default="Fetch", required=True, label_visibility="collapsed")
     with told():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
 from dashboard.parts.contract import as_moment
 
 NOTHING = "-"
+_MARKUP = re.compile(r"[\\`*_{}\[\]()<>#+!|$:~^=-]")
 _UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 
 
@@ -55,3 +57,8 @@ def several(given: Any) -> str:
     if isinstance(given, list | tuple):
         return "; ".join(several(one) for one in given)
     return value(given)
+
+
+def literal(text: str) -> str:
+    """Return a text so that Markdown shows it as it is: what services tell may hold what clients sent."""
+    return _MARKUP.sub(r"\\\g<0>", text)

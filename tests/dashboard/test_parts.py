@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequest, ServiceUnavailable
-from dashboard.pages.audit import window
 from dashboard.parts import marks, words
 from dashboard.parts.contract import Field, changes, read_contract
 from dashboard.parts.explain import top
+from dashboard.parts.periods import window
 from dashboard.parts.tables import as_csv, matching
 from serving.documents import request_body
 from serving.resolve import Needs
