@@ -71,6 +71,16 @@ class Settings(BaseSettings):
         "random one, kept in the feature repo's data folder.",
     )
     session_minutes: int = Field(30, ge=1, le=1440, description="How long a session token is good for.")
+    oidc_issuer: str | None = Field(None, description="OpenID Connect provider to log in with; its https:// address.")
+    oidc_client_id: str | None = Field(None, description="What the provider calls us.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="What proves to the provider that we are. Only the dashboard needs it."
+    )
+    oidc_claim: str = Field(
+        "email",
+        description="Claim that names a user: email, by their verified mail address; any other, by their name.",
+    )
+    oidc_create: bool = Field(False, description="Whether who is not a user yet becomes one, with the role user.")
     reset_minutes: int = Field(60, ge=1, le=1440, description="How long a link for a new password is good for.")
     tls_cert: Path | None = Field(None, description="Certificate (PEM) to serve HTTPS with; needs PUNCTUAL_TLS_KEY.")
     tls_key: Path | None = Field(None, description="Private key (PEM) of PUNCTUAL_TLS_CERT.")

@@ -107,6 +107,15 @@ class Session(Table):
     revoked_at: Mapped[datetime | None]
 
 
+class UsedToken(Table):
+    """An ID token that was exchanged for a session; kept until it would be too old for that anyway."""
+
+    __tablename__ = "used_tokens"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime]
+
+
 class Attempt(Table):
     """Failed log-ins of a user name or an address, for back-off."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.auth import audit
 from core.auth.keys import Keys
+from core.auth.oidc_login import OidcLogin
 from core.auth.resets import Resets
 from core.auth.sessions import Sessions
 from core.auth.tokens import Tokens, signing_key
@@ -35,13 +36,13 @@ class Accounts:
 
     Attributes
     ----------
-    keys, users, sessions, resets : Keys, Users, Sessions, Resets
+    keys, users, sessions, resets, oidc : Keys, Users, Sessions, Resets, OidcLogin
         What the names say.
 
     Raises
     ------
     ConfigError
-        When the configured secret is too short, or the dashboard's address is none.
+        When the configured secret is too short, the dashboard's address is none, or the OIDC settings are not whole.
     """
 
     def __init__(self, database: Database, settings: Settings, layout: Layout, clock: Clock | None = None) -> None:
@@ -51,6 +52,7 @@ class Accounts:
         self.resets = Resets(database, self.users, settings, clock)
         tokens = Tokens(signing_key(settings, layout), clock)
         self.sessions = Sessions(database, self.users, tokens, settings.session_minutes, clock)
+        self.oidc = OidcLogin(database, self.users, self.sessions, settings, clock)
 
     def check(self) -> None:
         """Make sure that the database answers.

@@ -50,6 +50,13 @@ class NewPassword(Body):
     new: Annotated[Password, Field(examples=["another long sentence"])]
 
 
+class Identity(Body):
+    """What an OIDC provider gave, and the nonce that it was asked with."""
+
+    id_token: Annotated[str, Field(min_length=1, max_length=16384)]
+    nonce: Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class Forgot(Body):
     """Who cannot log in: a user name or a mail address."""
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
@@ -22,9 +21,9 @@ from core.auth.audit import record
 from core.auth.lockout import Lockout
 from core.auth.revision import alone, changing
 from core.auth.users import find, found
-from core.client import here
 from core.clock import SystemClock
-from core.errors import ConfigError, Conflict, Forbidden
+from core.errors import Conflict, Forbidden
+from core.links import dashboard_address
 from core.tables import ResetLink, User
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Resets:
 
     def __init__(self, database: Database, users: Users, settings: Settings, clock: Clock | None = None) -> None:
         self._database, self._users, self._clock = database, users, clock or SystemClock()
-        self._base, self._minutes = _base(settings), settings.reset_minutes
+        self._base, self._minutes = dashboard_address(settings), settings.reset_minutes
         self._asks = Lockout(database, clock, of="ask", free=_FREE_ASKS, first=timedelta(minutes=1))
         self._uses = Lockout(database, clock, of="use")
 
@@ -195,15 +194,3 @@ def _hash(secret: str) -> str:
 
 def _refused() -> Forbidden:
     return Forbidden("That link is not good any more, or there were too many tries.", hint="Ask for a new one.")
-
-
-def _base(settings: Settings) -> str:
-    """Return where links lead: what the settings say, whatever a request calls us."""
-    if settings.dashboard_url is None:
-        return here(settings, settings.dashboard_port)
-    parts = urlsplit(settings.dashboard_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(
-            "PUNCTUAL_DASHBOARD_URL is no http(s) address.", hint="Write one, as in https://punctual.example.org."
-        )
-    return settings.dashboard_url.rstrip("/")

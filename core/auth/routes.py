@@ -9,6 +9,7 @@ from fastapi import FastAPI, Query, Request, Response
 
 from core.auth.accounts import Accounts
 from core.auth.documents import Change, LogIn, Moment, Name, NewKey, NewPassword, NewUser, Refresh, Rotation
+from core.auth.oidc_routes import add_oidc_routes
 from core.auth.principal import SELF
 from core.auth.reset_routes import add_reset_routes
 from core.auth.work import do
@@ -20,6 +21,7 @@ def add_auth_routes(app: FastAPI) -> None:
     """Add the routes; the accounts are those that the service holds."""
     _add_log_in(app)
     add_reset_routes(app)
+    add_oidc_routes(app)
     _add_users(app)
     _add_keys(app)
 

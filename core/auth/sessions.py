@@ -77,7 +77,7 @@ class Sessions:
                 "User name or password is wrong, or there were too many tries.",
                 hint="After several failures wait a while; it is 15 minutes at most.",
             )
-        return self._start(user, address)
+        return self.begin(user, address)
 
     def change_password(self, name: str, old: str, new: str, address: str) -> dict[str, Any]:
         """Change one's own password: all sessions end, and a new one starts, as by :meth:`log_in`.
@@ -96,7 +96,7 @@ class Sessions:
         self._users.set_password(name, new, by=name)
         with self._database.session(reading=True) as session:
             user = session.get_one(User, name)
-        return self._start(user, address)
+        return self.begin(user, address)
 
     def refresh(self, token: str) -> dict[str, Any]:
         """Exchange a good token for a new one.
@@ -149,7 +149,21 @@ class Sessions:
                 record(session, name if known else _UNKNOWN, action, "session", "refused", address=address)
         return None
 
-    def _start(self, user: User, address: str) -> dict[str, Any]:
+    def begin(self, user: User, address: str, *, by: str = "password") -> dict[str, Any]:
+        """Start a session of somebody who has proved who they are, as :meth:`log_in` does.
+
+        Parameters
+        ----------
+        user : User
+            As they were when they proved it.
+        address, by : str
+            Where from, and how.
+
+        Raises
+        ------
+        Unauthenticated
+            When their password was changed meanwhile, or they are disabled or removed.
+        """
         now = self._clock.now()
         row = SessionRow(
             id=secrets.token_hex(16),
@@ -165,7 +179,7 @@ class Sessions:
             if there is None or there.password_hash != user.password_hash or there.disabled_at is not None:
                 raise refused()
             session.add(row)
-            record(session, user.name, "log in", row.id, address=address)
+            record(session, user.name, "log in", row.id, detail={"by": by}, address=address)
         return self._issued(row, there)
 
     def _issued(self, row: SessionRow, user: User) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Users:
     def exists(self, name: str) -> bool:
         """Say whether there is a user of that name."""
         with self._database.session(reading=True) as session:
-            return _get(session, name) is not None
+            return get(session, name) is not None
 
     def set_role(self, name: str, role: str, *, by: str) -> None:
         """Give a user another role; their sessions end, and their keys that the role does not allow.
@@ -224,7 +224,7 @@ class Users:
         """Return the user whose password it is and who is not disabled, or None; it takes as long either way."""
         passwords.warm_up()
         with self._database.session(reading=True) as session:
-            row = _get(session, name)
+            row = get(session, name)
         digest = row.password_hash if row else None
         if not passwords.matches(digest, password) or row is None or row.disabled_at is not None:
             return None
@@ -252,10 +252,11 @@ class Users:
 
 def find(session: Session, typed: str) -> User | None:
     """Return the user of a name, or else of a mail address; None for any other text."""
-    return _get(session, typed) or emails.holder(session, typed)
+    return get(session, typed) or emails.holder(session, typed)
 
 
-def _get(session: Session, name: str) -> User | None:
+def get(session: Session, name: str) -> User | None:
+    """Return the user of a name, None for none."""
     # What is no name is not asked for: a database may choke on it.
     return session.get(User, name) if _NAME.match(name) else None
 
@@ -268,7 +269,7 @@ def found(session: Session, name: str) -> User:
     NotFound
         When there is none.
     """
-    row = _get(session, name)
+    row = get(session, name)
     if row is None:
         raise NotFound(f"There is no user {name[:80]!r}.", hint="List the users to see who there is.")
     return row
