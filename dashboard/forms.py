@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import quote
 
-from dashboard.front import FORGOT, FROM_LINK, LOGIN, PASSWORD, RESET
+from dashboard.front import FORGOT, FROM_LINK, LOGIN, OIDC, PASSWORD, RESET
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --paper: #f4f6f9; --card: #fff; --line: #cfd7e1; --blue: #1f6fb2; }
@@ -37,7 +38,7 @@ a good one.</p>
 """
 
 
-def login_page(*, token: str, target: str, error: str = "", said: str = "", user: str = "") -> str:
+def login_page(*, token: str, target: str, error: str = "", said: str = "", user: str = "", oidc: bool = False) -> str:
     """Return the log-in form.
 
     Parameters
@@ -50,7 +51,11 @@ def login_page(*, token: str, target: str, error: str = "", said: str = "", user
         What went wrong, or what was done, in words.
     user : str
         The name that was typed.
+    oidc : bool
+        Whether one can log in by an identity of elsewhere, too.
     """
+    onward = f"?next={quote(target)}" if target != "/" else ""
+    other = f'<p><a href="{OIDC}{onward}">Log in with your organisation</a></p>' if oidc else ""
     # Where a name is known already, the password is what is left to type.
     first, second = ("", " autofocus") if user else (" autofocus", "")
     body = f"""<h1>punctual</h1><p>Log in to go on.</p>{_message(error, said)}
@@ -61,9 +66,15 @@ def login_page(*, token: str, target: str, error: str = "", said: str = "", user
  maxlength="64" required{first}>
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" maxlength="1024" required{second}>
-<button type="submit">Log in</button></form>
+<button type="submit">Log in</button></form>{other}
 <p class="note"><a href="{FORGOT}">Forgot password?</a> No account? Ask an administrator.</p>"""
     return _page("Log in", body)
+
+
+def arrived_page(target: str) -> str:
+    """Return the page of who has just come back from logging in elsewhere: it goes on by itself."""
+    body = f'<h1>Logged in</h1><p><a href="{escape(target)}">Go on</a></p>'
+    return _page("Logged in", body, head=f'<meta http-equiv="refresh" content="0;url={escape(target)}">')
 
 
 def forgot_page(*, token: str, error: str = "", said: str = "") -> str:
@@ -135,8 +146,8 @@ def _message(error: str, said: str) -> str:
     return f'<p class="said" role="status">{escape(said)}</p>' if said else ""
 
 
-def _page(title: str, body: str) -> str:
+def _page(title: str, body: str, *, head: str = "") -> str:
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title} · punctual</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title} · punctual</title>{head}
 <style>{_STYLE}</style></head><body><main>{body}</main></body></html>
 """

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 LOGIN, LOGOUT, PASSWORD = "/login", "/logout", "/password"
 FORGOT, RESET = "/forgot", "/reset"
+OIDC, OIDC_BACK = "/login/oidc", "/login/oidc/back"
 # The program that draws pages holds nothing of anybody's, and a probe has no session.
-_OPEN = re.compile(r"^/(static/.*|favicon\.(png|ico)|_stcore/(health|host-config)|login|logout|forgot|reset)$")
+_OPEN = re.compile(
+    r"^/(static/.*|favicon\.(png|ico)|_stcore/(health|host-config)|login(/oidc(/back)?)?|logout|forgot|reset)$"
+)
 _UNUSED = re.compile(r"^/(auth/.*|oauth2callback|_stcore/(agent/.*|metrics))$")  # Streamlit's own, and not ours
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _HEADERS = [

@@ -16,9 +16,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from core.errors import InvalidRequest, PunctualError, Unauthenticated
+from core.oidc import client_of
 from dashboard.bound import OLD_FORM, Bound, from_here, read, status_of
 from dashboard.forms import login_page, password_page
 from dashboard.front import LOGIN, LOGOUT, PASSWORD
+from dashboard.oidc import Oidc
 from dashboard.reset import Reset
 from dashboard.session import LONGEST
 
@@ -45,6 +47,8 @@ class Login:
         self._sessions = sessions
         self._forms = Bound(settings.dashboard_port)
         self._reset = Reset(self._forms, sessions)
+        client = client_of(settings)
+        self._oidc = Oidc(client, settings, self._forms, sessions, self._failed, _target) if client else None
 
     def routes(self) -> list[Route]:
         """Return them."""
@@ -56,6 +60,7 @@ class Login:
             Route(PASSWORD, self.show_password, methods=["GET"]),
             Route(PASSWORD, self.change_password, methods=["POST"]),
             *self._reset.routes(),
+            *(self._oidc.routes() if self._oidc else []),
         ]
 
     async def show_login(self, request: Request) -> Response:
@@ -124,12 +129,16 @@ class Login:
             return self._password_form(request, str(error), status=status_of(error))
         return self._started(request, cookie, "/")
 
+    def _failed(self, request: Request, error: str, status: int) -> Response:
+        return self._login_form(request, "/", error, status=status)
+
     def _login_form(
         self, request: Request, target: str, error: str = "", *, said: str = "", user: str = "", status: int = 200
     ) -> Response:
+        oidc = self._oidc is not None
         return self._forms.show(
             request,
-            lambda token: login_page(token=token, target=target, error=error, said=said, user=user),
+            lambda token: login_page(token=token, target=target, error=error, said=said, user=user, oidc=oidc),
             status,
         )
 

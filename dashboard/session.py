@@ -124,6 +124,10 @@ class Sessions:
         self._by_digest.pop(_digest(cookie), None)
         return self._keep(answer)
 
+    def log_in_by_identity(self, id_token: str, nonce: str, address: str) -> str:
+        """Start a session by what an OIDC provider says of somebody, and return its cookie; see :meth:`log_in`."""
+        return self._keep(_answered(self._data, "/auth/oidc", {"id_token": id_token, "nonce": nonce}, address))
+
     def forgot(self, user: str, address: str) -> None:
         """Ask for a link to a new password, by a user name or a mail address; what comes of it nobody is told.
 
