@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
@@ -29,6 +30,13 @@ from tests.conftest import free_port
 from tests.core.auth.conftest import PASSWORD, MovableClock
 from tests.core.keys import LOANS, accounts_of
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.dashboard.stack import Stack
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+BROWSER_PATIENCE = 30_000
 _PATIENCE = 20
 
 
@@ -140,3 +148,63 @@ def dashboard_services(_accounts_service: tuple[str, Accounts, Settings]) -> Ite
         made.close()
     get_settings.cache_clear()
     services.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=BROWSER_PATIENCE)
+    with sync_playwright() as playwright:
+        # (In a container Chromium cannot make a sandbox inside of the one it is in.)
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What went wrong in the browser: errors of scripts, what the policy refused, what was asked of other hosts."""
+    return []
+
+
+@pytest.fixture
+def tab(browser: Browser, stack: Stack, said: list[str]) -> Iterator[Callable[..., Page]]:
+    """Open browsers of their own, each with a first tab."""
+    contexts = []
+
+    def listen(page: Page) -> None:
+        page.set_default_timeout(BROWSER_PATIENCE)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda m: said.append(m.text) if "Security Policy" in m.text else None)
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith((stack.url, "data:", "blob:")) else said.append(f"asked {r.url}"),
+        )
+
+    def open_one(**options: object) -> Page:
+        context = browser.new_context(viewport=options.pop("viewport", {"width": 1280, "height": 1000}), **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.on("page", listen)
+        return context.new_page()
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Page, str], None]:
+    folder = Path(os.environ.get("PUNCTUAL_SCREENSHOTS") or tmp_path_factory.mktemp("pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(page: Page, name: str) -> None:
+        from playwright.sync_api import expect
+
+        for busy in ("stStatusWidget", "stSkeleton"):
+            expect(page.get_by_test_id(busy)).to_have_count(0)
+        page.wait_for_timeout(400)  # for charts to settle
+        page.screenshot(path=folder / f"{name}.png")
+
+    return take

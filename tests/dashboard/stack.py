@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -17,6 +17,7 @@ from core.auth import Accounts
 from core.model import PredictionModel
 from tests.cli.conftest import ROOT
 from tests.conftest import free_port
+from tests.core.auth.conftest import PASSWORD
 from tests.core.keys import accounts_of
 from tests.serving import world as worlds
 from tests.serving.test_reload import champion
@@ -25,7 +26,15 @@ from training.candidates import logistic
 from training.dataset import read_dataset
 from training.params import TrainParams
 
-SERVICES = {"data": "PUNCTUAL_DATA_PORT", "training": "PUNCTUAL_TRAINING_PORT", "prediction": "PUNCTUAL_PORT"}
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+SERVICES = {
+    "data": "PUNCTUAL_DATA_PORT",
+    "training": "PUNCTUAL_TRAINING_PORT",
+    "prediction": "PUNCTUAL_PORT",
+    "monitoring": "PUNCTUAL_MONITORING_PORT",
+}
 _READY_SECONDS = 120
 
 
@@ -95,7 +104,6 @@ def build(folder: Path) -> Stack:
     world = worlds.build(folder)
     _explainable(world)
     ports = {name: str(free_port()) for name in (*SERVICES.values(), "PUNCTUAL_DASHBOARD_PORT")}
-    ports["PUNCTUAL_MONITORING_PORT"] = str(free_port())
     environment = (
         os.environ
         | ports
@@ -106,6 +114,13 @@ def build(folder: Path) -> Stack:
         }
     )
     return Stack(world, accounts_of(world.repo, settings_of(world.repo)), environment)
+
+
+def log_in(page: Page, stack: Stack, user: str, password: str = PASSWORD, at: str = "/") -> None:
+    page.goto(stack.url + at)
+    page.get_by_label("User").fill(user)
+    page.get_by_label("Password").fill(password)
+    page.keyboard.press("Enter")
 
 
 def _explainable(world: World) -> None:

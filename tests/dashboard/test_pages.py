@@ -55,7 +55,7 @@ def test_users_are_offered_what_is_theirs_and_administrators_all(tab: Tab, world
     tab.log_in(world.user("bo"))
     session = tab._services.sessions.find(tab.cookie)
     assert session is not None
-    assert [page.title for page in offered(session)] == ["Predict"]
+    assert [page.title for page in offered(session)] == ["Predict", "Analytics"]
     tab.log_in(world.user("ada", "admin"))
     session = tab._services.sessions.find(tab.cookie)
     assert session is not None
@@ -103,32 +103,32 @@ def test_an_administrator_adds_changes_and_removes_a_user(tab: Tab, world: Accou
     if world.accounts.users.exists("cy"):
         world.accounts.users.remove("cy", by="tests")
     app = tab.open("users")
-    _named(app.text_input, "Name").set_value("Not A Name!")
-    _named(app.button, "Add").click().run()
+    named(app.text_input, "Name").set_value("Not A Name!")
+    named(app.button, "Add").click().run()
     assert "pattern" in text(app) or "name" in text(app).lower()
     assert not world.accounts.users.exists("not a name!")
-    _named(app.text_input, "Name").set_value("cy")
-    _named(app.button, "Add").click().run()
+    named(app.text_input, "Name").set_value("cy")
+    named(app.button, "Add").click().run()
     assert world.accounts.users.exists("cy")
     secret = app.code[0].value
     assert world.accounts.users.verify("cy", secret) is not None, "the password is shown, once"
-    _named(app.button, "I have it").click().run()
+    named(app.button, "I have it").click().run()
     assert not app.code
-    _named(app.selectbox, "User").set_value("cy").run()
-    _named(app.button, "Make cy admin").click().run()
+    named(app.selectbox, "User").set_value("cy").run()
+    named(app.button, "Make cy admin").click().run()
     assert {u["name"]: u["role"] for u in world.accounts.users.all()}["cy"] == "admin"
-    _named(app.text_input, "New mail address").set_value("Cy@example.org")
-    _named(app.button, "Change the address of cy").click().run()
+    named(app.text_input, "New mail address").set_value("Cy@example.org")
+    named(app.button, "Change the address of cy").click().run()
     assert {u["name"]: u["email"] for u in world.accounts.users.all()}["cy"] == "cy@example.org"
-    _named(app.button, "Make a link for cy").click().run()
+    named(app.button, "Make a link for cy").click().run()
     link = app.code[0].value
     assert world.accounts.resets.use(link.partition("#")[2], PASSWORD, HERE) == "cy"
-    _named(app.button, "I have it").click().run()
-    _named(app.button, "Disable cy").click().run()
+    named(app.button, "I have it").click().run()
+    named(app.button, "Disable cy").click().run()
     assert {u["name"]: u["disabled"] for u in world.accounts.users.all()}["cy"] is True
-    _named(app.button, "Enable cy").click().run()
+    named(app.button, "Enable cy").click().run()
     assert {u["name"]: u["disabled"] for u in world.accounts.users.all()}["cy"] is False
-    _named(app.button, "Remove cy").click().run()
+    named(app.button, "Remove cy").click().run()
     assert not world.accounts.users.exists("cy")
     actions = [r["action"] for r in world.accounts.audit_log(actor="ada", limit=20)]
     assert {"user added", "role changed", "user disabled", "user enabled", "user removed"} <= set(actions)
@@ -137,16 +137,16 @@ def test_an_administrator_adds_changes_and_removes_a_user(tab: Tab, world: Accou
 def test_a_key_is_issued_rotated_and_revoked(tab: Tab, world: Accounting):
     tab.log_in(world.user("ada", "admin"))
     app = tab.open("api-keys")
-    _named(app.text_input, "What it is for").set_value("the app")
-    _named(app.button, "Issue").click().run()
+    named(app.text_input, "What it is for").set_value("the app")
+    named(app.button, "Issue").click().run()
     first = app.code[0].value
     assert first.startswith("pk_")
     key_id = first.split("_")[1]
-    _named(app.button, "I have it").click().run()
-    _named(app.selectbox, "Key").set_value(f"the app ({key_id})").run()
-    _named(app.button, "Make a new secret").click().run()
+    named(app.button, "I have it").click().run()
+    named(app.selectbox, "Key").set_value(f"the app ({key_id})").run()
+    named(app.button, "Make a new secret").click().run()
     assert app.code[0].value != first
-    _named(app.button, "Revoke the app").click().run()
+    named(app.button, "Revoke the app").click().run()
     found = next(key for key in world.accounts.keys.all() if key["id"] == key_id)
     assert found["revoked_at"] is not None
 
@@ -155,13 +155,13 @@ def test_the_audit_log_can_be_asked_by_who_and_what(tab: Tab, world: Accounting)
     tab.log_in(world.user("ada", "admin"))
     world.user("someone-else")
     app = tab.open("audit-log")
-    _named(app.text_input, "Who").set_value("ada").run()
-    _named(app.text_input, "What").set_value("log in").run()
+    named(app.text_input, "Who").set_value("ada").run()
+    named(app.text_input, "What").set_value("log in").run()
     shown = app.dataframe[0].value
     assert len(shown)
     assert set(shown["actor"]) == {"ada"}
     assert set(shown["action"]) == {"log in"}
-    _named(app.text_input, "Filter").set_value("nothing like it").run()
+    named(app.text_input, "Filter").set_value("nothing like it").run()
     assert len(app.dataframe[0].value) == 0
 
 
@@ -182,7 +182,7 @@ def test_a_session_that_ends_between_two_clicks_ends_the_page(tab: Tab, world: A
     assert "session is over" in text(app) or "Add a user" not in text(app)
 
 
-def _named(elements: object, label: str) -> object:
+def named(elements: object, label: str) -> object:
     """Return the one element of a kind that has a label."""
     found = [one for one in elements if one.label == label]  # type: ignore[attr-defined]
     assert len(found) == 1, [one.label for one in elements]  # type: ignore[attr-defined]

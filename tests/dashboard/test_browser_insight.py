@@ -1,0 +1,139 @@
+"""Monitoring, analytics and lineage in a real Chromium, on real services."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.core.auth.conftest import PASSWORD
+from tests.dashboard import watched
+from tests.dashboard.stack import SERVICES, Stack, log_in
+
+pytestmark = pytest.mark.slow
+
+PNG = b"\x89PNG\r\n\x1a\n"
+Open = Callable[..., Page]
+Take = Callable[[Page, str], None]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    made = watched.build(tmp_path_factory.mktemp("insight") / "loans")
+    try:
+        for name, role in (("ada", "admin"), ("bo", "user")):
+            made.accounts.users.add(name, role, PASSWORD, by="tests")
+        made.start(*SERVICES, "dashboard")
+        yield made
+    finally:
+        made.stop()
+
+
+def part(page: Page, name: str) -> None:
+    page.get_by_role("radio", name=name, exact=True).or_(
+        page.get_by_role("button", name=name, exact=True)
+    ).first.click()
+
+
+def fits(page: Page) -> None:
+    wide = page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, f"{wide} pixels stick out"
+
+
+def test_the_page_of_a_report_is_seen_and_can_do_nothing(tab: Open, stack: Stack, picture: Take):
+    page = tab()
+    log_in(page, stack, "ada", at="/monitoring")
+    expect(page.get_by_text("Open alarms: 1")).to_be_visible()
+    picture(page, "monitoring")
+    part(page, "Drift")
+    page.get_by_text("Show the page with the distributions").click()
+    frame = page.frame_locator("iframe[title='The page of the drift report']")
+    expect(frame.get_by_role("heading", name="Drift: model version 2")).to_be_visible()
+    expect(frame.locator("svg").nth(3)).to_be_visible()  # what its own scripts draw
+    inside = next(one for one in page.frames if "/reports/drift/" in one.url)
+    assert inside.evaluate("self.origin") == "null"
+    for reached in ("document.cookie", "parent.document.title", "localStorage.length"):
+        with pytest.raises(Exception, match="SecurityError"):
+            inside.evaluate(reached)
+    frame.locator("svg").nth(3).scroll_into_view_if_needed()
+    picture(page, "drift-page")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="HTML").click()
+    assert download.value.suggested_filename.endswith("-v2.html")
+
+
+def test_a_test_of_a_window_is_a_job(tab: Open, stack: Stack):
+    page = tab()
+    log_in(page, stack, "ada", at="/monitoring")
+    part(page, "Drift")
+    page.get_by_role("button", name="Test for drift").click()
+    expect(page.get_by_test_id("stProgress")).to_be_visible()
+    expect(page.get_by_text("done", exact=True).first).to_be_visible(timeout=120_000)
+
+
+def test_a_turn_that_only_looks_is_told_in_words(tab: Open, stack: Stack, picture: Take):
+    page = tab()
+    log_in(page, stack, "ada", at="/monitoring")
+    page.get_by_text("It may act").click()
+    expect(page.get_by_text("It looks and raises alarms, and no more.")).to_be_visible()
+    page.get_by_role("button", name="Take a turn").click()
+    expect(page.get_by_text("It looked at")).to_be_visible(timeout=180_000)
+    picture(page, "turn")
+
+
+def test_a_chart_is_saved_as_a_picture_and_as_csv(tab: Open, stack: Stack, picture: Take, tmp_path: Path):
+    page = tab()
+    log_in(page, stack, "ada", at="/analytics")
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    picture(page, "analytics")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download plot as a PNG").first.click()
+    assert download.value.suggested_filename == "predictions.png"
+    download.value.save_as(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "chart.png").stat().st_size > 5_000
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").first.click()
+    download.value.save_as(tmp_path / "chart.csv")
+    rows = list(csv.DictReader((tmp_path / "chart.csv").open()))
+    assert sum(int(row["version 2"]) for row in rows) >= 900
+    with page.expect_download() as download:
+        page.get_by_role("button", name="All of it as a page to print").click()
+    download.value.save_as(tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text()
+    assert "<h2>Data quality</h2>" in html
+    assert "<script" not in html
+
+
+def test_a_user_sees_figures_of_their_own_alone(tab: Open, stack: Stack):
+    page = tab()
+    log_in(page, stack, "bo", at="/analytics")
+    expect(page.get_by_text("These are the predictions that you asked for.")).to_be_visible()
+    expect(page.get_by_text("Nothing was predicted yet.")).to_be_visible()
+    expect(page.get_by_role("button", name="Data quality")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_they_fit_a_phone_in_light_and_dark(tab: Open, stack: Stack, picture: Take, scheme: str):
+    page = tab(viewport={"width": 390, "height": 844}, color_scheme=scheme, device_scale_factor=2)
+    log_in(page, stack, "ada", at="/monitoring")
+    expect(page.get_by_text("Open alarms:")).to_be_visible()
+    fits(page)
+    picture(page, f"phone-monitoring-{scheme}")
+    part(page, "Drift")
+    expect(page.get_by_role("heading", name="One report")).to_be_visible()
+    fits(page)
+    picture(page, f"phone-drift-{scheme}")
+    page.goto(f"{stack.url}/analytics")
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    fits(page)
+    picture(page, f"phone-analytics-{scheme}")
+    page.goto(f"{stack.url}/data")
+    part(page, "Lineage")
+    expect(page.get_by_test_id("stGraphVizChart").locator("svg").first).to_be_visible()
+    expect(page.get_by_test_id("stGraphVizChart").get_by_text("default_risk")).to_be_visible()
+    fits(page)
+    picture(page, f"phone-lineage-{scheme}")
