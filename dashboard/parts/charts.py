@@ -148,7 +148,7 @@ def figure(chart: Chart) -> go.Figure:
     )
     # A bar means something from zero on alone; a line may show a small change.
     start = "normal" if chart.kind == "lines" and not chart.share else "tozero"
-    drawn.update_yaxes(rangemode=start, tickformat=".2~%" if chart.share else None, title=None, automargin=True)
+    drawn.update_yaxes(rangemode=start, tickformat=".3~p" if chart.share else None, title=None, automargin=True)
     drawn.update_xaxes(title=None, automargin=True, type=None if _timed(chart.x) else "category")
     return drawn
 

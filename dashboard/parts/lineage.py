@@ -36,12 +36,26 @@ def show(who: Current) -> None:
         serving = _or_nothing(who, "prediction", "/models/available").get("serving")
     st.caption(_LEGEND)
     st.graphviz_chart(dot(made, models, serving), width="stretch", alt="What is made of what")
+    st.dataframe(listed(made), hide_index=True)
     unused = [view["name"] for view in made["views"] if not view["used"]]
     if unused:
         st.caption(f"Dashed: the feature service takes nothing of {', '.join(unused)}.")
     away = [name for name in ("training", "prediction") if services().board[name].state == "down"]
     if away:
         st.caption(f"Not shown, for it does not answer: what the {' and the '.join(away)} service knows.")
+
+
+def listed(made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one row a view: the same as the graph, for small screens and for those who cannot see it."""
+    return [
+        {
+            "view": view["name"],
+            "made of": ", ".join((*view["tables"], *view["views"], *view["inputs"])) or "what others write",
+            "features": view["features"],
+            "used": view["used"],
+        }
+        for view in made["views"]
+    ]
 
 
 def dot(made: Mapping[str, Any], models: Sequence[Mapping[str, Any]], serving: str | None) -> str:
