@@ -12,6 +12,7 @@ from core.errors import Conflict, PunctualError
 from dashboard.parts import explain, features, history, marks, words
 from dashboard.parts.contract import Contract, changes, read_contract
 from dashboard.parts.current import Current, me
+from dashboard.parts.search import choose_entity
 from dashboard.parts.status import there, told
 from dashboard.parts.widgets import ask_all
 
@@ -32,7 +33,7 @@ def show() -> None:
                 key = contract.key.name
                 classes, threshold = _champion(who)
             title.title(contract.title)
-            typed = _choose(who, contract)
+            typed = choose_entity(who, contract)
             if typed:
                 _entity(who, contract, typed, classes, threshold)
     history.asked(who, key, classes)
@@ -51,23 +52,6 @@ def _champion(who: Current) -> tuple[tuple[str, str], float | None]:
             return (model["classes"][0], model["classes"][1]), float(model["threshold"])
     st.info("No model is served yet. The first training that passes its gate brings one.")
     return _CLASSES, None
-
-
-def _choose(who: Current, contract: Contract) -> str | None:
-    """Ask for an id: those of the newest rows are offered, any other can be typed."""
-    rows = features.rows(who, contract.home) if contract.home else []
-    ids = list(dict.fromkeys(str(row[contract.key.name]) for row in rows if contract.key.name in row))
-    picked = st.selectbox(
-        contract.key.name.replace("_", " "),
-        ids,
-        index=None,
-        accept_new_options=True,
-        key="predict-entity",
-        placeholder="Choose one, or type any id" if ids else "Type an id",
-        help="The list holds some ids that are known; the search takes any.",
-        width=480,
-    )
-    return str(picked) if picked else None
 
 
 def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, str], threshold: float | None) -> None:
