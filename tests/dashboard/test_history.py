@@ -24,7 +24,7 @@ from monitoring.truth_store import TruthStore
 from tests.core.auth.conftest import PASSWORD
 from tests.core.keys import accounts_of
 from tests.dashboard.conftest import Served, _nothing
-from tests.dashboard.test_pages import Tab, _named, text
+from tests.dashboard.test_pages import Tab, named, text
 from tests.serving import world as worlds
 from tests.serving.world import World, settings_of
 
@@ -116,7 +116,7 @@ def tab(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Tab:
 
 
 def choose(app: AppTest, loan: int = LOAN) -> AppTest:
-    return _named(app.selectbox, "loan id").set_value(str(loan)).run()
+    return named(app.selectbox, "loan id").set_value(str(loan)).run()
 
 
 def history(app: AppTest) -> list[dict[str, Any]]:
@@ -137,9 +137,9 @@ def asked(machine: Machine) -> list[dict[str, Any]]:
         tab = Tab(machine.services, patch)
         caller = tab.log_in(machine.user("bo"))
         app = choose(tab.open())
-        _named(app.button, "Predict").click().run()
-        _named(app.number_input, "amount").set_value(4900)
-        _named(app.button, "Ask what if").click().run()
+        named(app.button, "Predict").click().run()
+        named(app.number_input, "amount").set_value(4900)
+        named(app.button, "Ask what if").click().run()
         assert not app.exception
         rows = history(app)
         assert [row["asked"] for row in rows] == ["what if amount = 4,900", "as it is"]
@@ -173,7 +173,7 @@ def test_it_can_be_narrowed_to_what_ifs_and_by_words(tab: Tab, machine: Machine,
     app = tab.open()
     app.button_group[0].set_value(["what if"]).run()
     assert [row["asked"] for row in history(app)] == ["what if"]
-    _named(app.text_input, "Filter").set_value("nothing like it").run()
+    named(app.text_input, "Filter").set_value("nothing like it").run()
     assert history(app) == []
 
 
@@ -200,7 +200,7 @@ def test_without_the_monitoring_service_what_was_just_asked_is_still_there(
     app = choose(tab.open())
     machine.monitoring.close()
     machine.services.board.look()
-    _named(app.button, "Predict").click().run()
+    named(app.button, "Predict").click().run()
     assert not app.exception
     assert "monitoring service is down" in text(app)
     assert len(history(app)) == 1
