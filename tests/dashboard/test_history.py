@@ -116,6 +116,7 @@ def tab(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Tab:
 
 
 def choose(app: AppTest, loan: int = LOAN) -> AppTest:
+    app = named(app.text_input, "Find a loan id").set_value(str(loan)).run()
     return named(app.selectbox, "loan id").set_value(str(loan)).run()
 
 
