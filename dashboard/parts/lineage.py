@@ -121,7 +121,9 @@ def _models(made: Mapping[str, Any], models: Sequence[Mapping[str, Any]], servin
         if any(one["version"] == serving for one in shown):
             yield _edge("version", serving, "served", "served")
         else:
+            # What it was trained from is not known here; it stands in line all the same.
             yield _node("version", serving, label=f"version {serving}")
+            yield _edge("data", "training rows", "version", serving, more=", style=invis")
             yield _edge("version", serving, "served", "served")
 
 

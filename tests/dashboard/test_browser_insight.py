@@ -15,6 +15,7 @@ from tests.dashboard.stack import SERVICES, Stack, log_in
 
 pytestmark = pytest.mark.slow
 
+_LONG = 300_000  # a job, or a library that is loaded
 PNG = b"\x89PNG\r\n\x1a\n"
 Open = Callable[..., Page]
 Take = Callable[[Page, str], None]
@@ -71,7 +72,7 @@ def test_a_test_of_a_window_is_a_job(tab: Open, stack: Stack):
     part(page, "Drift")
     page.get_by_role("button", name="Test for drift").click()
     expect(page.get_by_test_id("stProgress")).to_be_visible()
-    expect(page.get_by_text("done", exact=True).first).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("done", exact=True).first).to_be_visible(timeout=_LONG)
 
 
 def test_a_turn_that_only_looks_is_told_in_words(tab: Open, stack: Stack, picture: Take):
@@ -80,14 +81,14 @@ def test_a_turn_that_only_looks_is_told_in_words(tab: Open, stack: Stack, pictur
     page.get_by_text("It may act").click()
     expect(page.get_by_text("It looks and raises alarms, and no more.")).to_be_visible()
     page.get_by_role("button", name="Take a turn").click()
-    expect(page.get_by_text("It looked at")).to_be_visible(timeout=180_000)
+    expect(page.get_by_text("It looked at")).to_be_visible(timeout=_LONG)
     picture(page, "turn")
 
 
 def test_a_chart_is_saved_as_a_picture_and_as_csv(tab: Open, stack: Stack, picture: Take, tmp_path: Path):
     page = tab()
     log_in(page, stack, "ada", at="/analytics")
-    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible(timeout=_LONG)  # (the first loads Plotly)
     picture(page, "analytics")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download plot as a PNG").first.click()
@@ -134,6 +135,6 @@ def test_they_fit_a_phone_in_light_and_dark(tab: Open, stack: Stack, picture: Ta
     page.goto(f"{stack.url}/data")
     part(page, "Lineage")
     expect(page.get_by_test_id("stGraphVizChart").locator("svg").first).to_be_visible()
-    expect(page.get_by_test_id("stGraphVizChart").get_by_text("default_risk")).to_be_visible()
+    expect(page.get_by_test_id("stGraphVizChart").get_by_text("default_risk", exact=True)).to_be_visible()
     fits(page)
     picture(page, f"phone-lineage-{scheme}")
