@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # What can be started: the services, and the dashboard, which needs none of them to start.
 Part = Name | Literal["dashboard"]
-_START_SECONDS = 90
+_START_SECONDS = 240
 _STOP_SECONDS = 45
 
 

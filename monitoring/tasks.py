@@ -69,7 +69,7 @@ def run(repo: FeatureRepo, settings: Settings, name: str, arguments: dict[str, A
     task = TASKS.get(name)
     if task is None:
         raise InvalidRequest(f"There is no task {name!r}.", hint=f"There are: {', '.join(TASKS)}.")
-    moments = {k: datetime.fromisoformat(v) for k, v in arguments.items() if k in ("since", "until")}
+    moments = {k: datetime.fromisoformat(v) for k, v in arguments.items() if k in ("since", "until") and v}
     try:
         found = task(repo, settings, **{**arguments, **moments})
     except TypeError as error:
