@@ -63,7 +63,7 @@ def test_killed_and_run_again_in_a_copy_it_ends_with_a_report(shell: Shell, tmp_
     words = (*WORDS, "--copy-to", str(copy))
     folder = copy / "data/replay/20240301-20240303"
     process = shell.start(*words)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(folder.glob("predicted/[!.]*.parquet")):
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         assert time.monotonic() < deadline
