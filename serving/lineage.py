@@ -28,11 +28,11 @@ def find(layout: Layout, prediction_id: str) -> dict[str, Any]:
         When the log holds no such id.
     """
     day = PredictionIds.date_of(prediction_id)
-    record = _read(sorted((layout.predictions / day).glob("[!.]*.parquet")), prediction_id) if day else None
+    record = _of_day(layout, day, prediction_id) if day else None
     if record is None and day:
         # A part is filed under the day of its first row: around midnight it may be the day before.
         before = date.fromisoformat(day) - timedelta(days=1)
-        record = _read(sorted((layout.predictions / before.isoformat()).glob("[!.]*.parquet")), prediction_id)
+        record = _of_day(layout, before.isoformat(), prediction_id)
     if record is None:
         raise UnknownEntity(
             f"The log holds no prediction {prediction_id!r}.",
@@ -44,6 +44,15 @@ def find(layout: Layout, prediction_id: str) -> dict[str, Any]:
     header = layout.models / record["model_version"] / HEADER
     lineage = read_json(header)["metadata"] if header.is_file() else {}
     return {**record, "lineage": {"model_version": record["model_version"], **lineage}}
+
+
+def _of_day(layout: Layout, day: str, prediction_id: str) -> dict[str, Any] | None:
+    """Return a prediction of one day's folder; once more where a part has just gone into a merged one."""
+    folder = layout.predictions / day
+    try:
+        return _read(sorted(folder.glob("[!.]*.parquet")), prediction_id)
+    except duckdb.IOException:
+        return _read(sorted(folder.glob("[!.]*.parquet")), prediction_id)
 
 
 def _read(parts: list[Any], prediction_id: str) -> dict[str, Any] | None:
