@@ -6,11 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from core.auth import emails
+
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 Scope = Literal["predict", "read", "data", "train", "admin"]
 Role = Literal["admin", "user"]
-Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$", examples=["bo@example.org"])]
+Email = Annotated[str, Field(max_length=emails.LONGEST, pattern=emails.PATTERN, examples=["bo@example.org"])]
 
 
 def _written(value: object) -> object:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 LONGEST = 254
 # One address that a header can hold: no spaces, commas or angles, nothing that begins another line.
-_ADDRESS = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*\Z")
+PATTERN = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*$"
+_ADDRESS = re.compile(PATTERN)
 
 
 def read(text: str | None) -> str | None:
@@ -29,7 +30,7 @@ def read(text: str | None) -> str | None:
     if text is None:
         return None
     address = text.strip().lower()
-    if len(address) > LONGEST or not _ADDRESS.match(address):
+    if len(address) > LONGEST or not _ADDRESS.fullmatch(address):
         raise InvalidRequest(f"{text[:80]!r} is no mail address.", hint="Write one, as in ada@example.org.")
     return address
 
@@ -52,6 +53,6 @@ def check_free(session: Session, name: str, address: str | None) -> None:
 def holder(session: Session, typed: str) -> User | None:
     """Return the user of an address; None for any other text, which is not asked for."""
     address = typed.strip().lower()
-    if len(address) > LONGEST or not _ADDRESS.match(address):
+    if len(address) > LONGEST or not _ADDRESS.fullmatch(address):
         return None
     return session.scalars(select(User).where(User.email == address)).first()

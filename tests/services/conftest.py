@@ -101,7 +101,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield made
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(90)
+        process.wait(240)
 
 
 def as_json(answer: httpx.Response) -> Any:
