@@ -94,7 +94,7 @@ def test_served_predictions_can_be_traced_and_ctrl_c_stops_all(shell):
         assert skew.returncode == 0, skew.stdout + skew.stderr
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(240)
     assert not listens(shell.environment["PUNCTUAL_REDIS"])
     assert not listens(f"127.0.0.1:{shell.environment['PUNCTUAL_PORT']}")
     traced = json.loads(shell.run("lineage", found[0]["prediction_id"]).stdout)
