@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tests.dashboard.stack import Stack
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-BROWSER_PATIENCE = 30_000
+BROWSER_PATIENCE = 90_000
 _PATIENCE = 20
 
 
