@@ -14,6 +14,7 @@ from core.logs import setup_logs
 from core.progress import console
 from core.settings import get_settings
 
+_INTERRUPTED = 130  # as shells call what Ctrl-C has ended
 app = typer.Typer(
     name="punctual",
     no_args_is_help=True,
@@ -64,7 +65,7 @@ def main() -> None:
     try:
         settings = get_settings()
         setup_logs(settings.log_level if "PUNCTUAL_LOG_LEVEL" in os.environ else "WARNING", settings.log_format)
-        app()  # ends the process itself: 0, or 2 with a usage message
+        app()  # ends the process itself: 0, 2 with a usage message, or 130 after Ctrl-C
     except CheckFailed as error:
         _say(error)
         sys.exit(3)
@@ -72,6 +73,10 @@ def main() -> None:
         _say(error)
         sys.exit(1)
     except KeyboardInterrupt:
+        _stopped()
+    except SystemExit as end:
+        if end.code != _INTERRUPTED:
+            raise
         _stopped()
     except RuntimeError as error:
         if str(error) != "Query interrupted":  # DuckDB's word for Ctrl-C while it works
@@ -85,7 +90,7 @@ def main() -> None:
 
 def _stopped() -> NoReturn:
     console.print("Stopped. Run the same command again to go on from here.")
-    sys.exit(130)
+    sys.exit(_INTERRUPTED)
 
 
 def _say(error: PunctualError) -> None:
