@@ -34,7 +34,7 @@ up: .venv/.runtime  ## From nothing to a served prediction; Ctrl-C stops all it 
 # With COVERAGE=1 the tests are measured as they run; `make coverage` holds the gate over what was measured.
 PYTEST := $(if $(COVERAGE),coverage run -m pytest,pytest) -q
 
-test: .venv/.dev  ## The fast tests (about two minutes)
+test: .venv/.dev  ## The fast tests (a few minutes)
 	$(PYTEST) -n auto --dist loadscope -m "not slow"
 
 test-slow: .venv/.dev  ## The slow tests: the whole flow, killed and resumed
