@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from core.clock import SystemClock
@@ -56,17 +58,18 @@ def tidy(repo: FeatureRepo, settings: Settings, now: datetime | None = None) -> 
         if settings.keep_log_days:
             done["days"] = _drop_days(layout, now.date() - timedelta(days=settings.keep_log_days))
         done["deleted"] = _delete_replaced(layout, now)
-        for day in sorted({_day(part) for part in parts(layout)}):
+        there, held = parts(layout), replaced(layout)
+        for day, some in groupby(there, _day):  # (they come in the order of their names)
             if _is_over(day, now):
-                done["merged"] += _merge(layout, [part for part in parts(layout) if _day(part) == day])
+                done["merged"] += _merge(layout, list(some), held)
         if settings.keep_pages_days:
             done["pages"] = drop_pages(repo, now - timedelta(days=settings.keep_pages_days))
     log.info("tidied", extra=done)
     return done
 
 
-def _merge(layout: Layout, there: list[Part]) -> int:
-    """Merge the parts of one day; return how many became others."""
+def _merge(layout: Layout, there: list[Part], held: Mapping[str, str]) -> int:
+    """Merge the parts of one day; return how many became others. ``held``: what merged parts stand for already."""
     merged = 0
     for start in range(0, len(there), _TOGETHER):
         some = there[start : start + _TOGETHER]
@@ -78,7 +81,7 @@ def _merge(layout: Layout, there: list[Part]) -> int:
             path = first.with_name(f"{first.stem}-merged.parquet")
         names = [part.name for part in some]
         # What one of them stands for, this one stands for too: in whatever order they are deleted, no row comes back.
-        names += [name for name, by in replaced(layout).items() if by in names]
+        names += [name for name, by in held.items() if by in names]
         joined = " ".join(names)
         how = f"COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}, KV_METADATA {{replaces: {text(joined)}}}"
         with atomic_path(path) as temporary, connect() as con:
