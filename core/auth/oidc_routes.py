@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 
 from core.auth.documents import Identity
-from core.auth.work import do
+from core.auth.work import admitted, do
 from core.service import PUBLIC, json_response, problems, requires
 
 
@@ -20,6 +20,5 @@ def add_oidc_routes(app: FastAPI) -> None:
         responses=problems(None, 401, 404, 422, 429, 503),
     )
     async def exchange(request: Request, body: Identity) -> Response:
-        address = str(request.scope["punctual.address"])
-        await request.app.state.limiter.admit_login(address)
+        address = await admitted(request)
         return json_response(await do(request, lambda a: a.oidc.log_in(body.id_token, body.nonce, address)))

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Response
 
 from core.auth.documents import ByLink, Forgot, Name
 from core.auth.postbox import Postbox
-from core.auth.work import do
+from core.auth.work import admitted, do
 from core.service import PUBLIC, json_response, principal, problems, requires
 
 
@@ -41,8 +41,7 @@ def add_reset_routes(app: FastAPI) -> None:
         responses=problems(None, 422, 429, 503),
     )
     async def forgot(request: Request, body: Forgot) -> Response:
-        address = str(request.scope["punctual.address"])
-        await request.app.state.limiter.admit_login(address)
+        address = await admitted(request)
         request.app.state.postbox.put(request.app.state.accounts, body.user, address)
         return json_response({"asked": True}, 202)
 
@@ -54,7 +53,6 @@ def add_reset_routes(app: FastAPI) -> None:
         responses=problems(None, 403, 422, 429, 503),
     )
     async def reset(request: Request, body: ByLink) -> Response:
-        address = str(request.scope["punctual.address"])
-        await request.app.state.limiter.admit_login(address)
+        address = await admitted(request)
         name = await do(request, lambda a: a.resets.use(body.token, body.password, address))
         return json_response({"name": name, "reset": True})

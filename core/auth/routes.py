@@ -12,7 +12,7 @@ from core.auth.documents import Change, LogIn, Moment, Name, NewKey, NewPassword
 from core.auth.oidc_routes import add_oidc_routes
 from core.auth.principal import SELF
 from core.auth.reset_routes import add_reset_routes
-from core.auth.work import do
+from core.auth.work import admitted, do
 from core.errors import Forbidden
 from core.service import PUBLIC, json_response, principal, problems, requires
 
@@ -35,8 +35,7 @@ def _add_log_in(app: FastAPI) -> None:
         responses=problems(None, 401, 422, 429, 503),
     )
     async def log_in(request: Request, body: LogIn) -> Response:
-        address = str(request.scope["punctual.address"])
-        await request.app.state.limiter.admit_login(address)
+        address = await admitted(request)
 
         return json_response(await do(request, lambda a: a.sessions.log_in(body.user, body.password, address)))
 
@@ -48,7 +47,7 @@ def _add_log_in(app: FastAPI) -> None:
         responses=problems(None, 401, 422, 429, 503),
     )
     async def refresh(request: Request, body: Refresh) -> Response:
-        await request.app.state.limiter.admit_login(str(request.scope["punctual.address"]))
+        await admitted(request)
         return json_response(await do(request, lambda accounts: accounts.sessions.refresh(body.token)))
 
     @app.post(
@@ -85,8 +84,7 @@ def _add_log_in(app: FastAPI) -> None:
         caller = principal(request)
         if caller.kind != "session":
             raise Forbidden("A key has no password.", hint="Rotate it instead.")
-        address = str(request.scope["punctual.address"])
-        await request.app.state.limiter.admit_login(address)
+        address = await admitted(request)
         return json_response(
             await do(request, lambda a: a.sessions.change_password(caller.name, body.old, body.new, address))
         )

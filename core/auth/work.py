@@ -21,3 +21,16 @@ async def do(request: Request, work: Callable[[Accounts], _T], *, changes: bool 
     if changes:
         await asyncio.to_thread(state.guard.refresh)
     return found
+
+
+async def admitted(request: Request) -> str:
+    """Return where a log-in, or anything else without one, comes from, once its address may try again.
+
+    Raises
+    ------
+    TooManyRequests
+        When it tried too often.
+    """
+    address = str(request.scope["punctual.address"])
+    await request.app.state.limiter.admit_login(address)
+    return address
