@@ -14,7 +14,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard.parts.tables import as_csv
+from dashboard.parts.tables import csv_button
 
 # Seen well on white and on black.
 COLOURS = ("#2f86cf", "#d1711c", "#3a9a6b", "#9b74d6", "#c8373f", "#8a97a5", "#c9a227", "#2aa5a5")
@@ -115,17 +115,7 @@ def show(
     }
     with st.container(gap="xsmall"):
         st.plotly_chart(drawn, config=config, key=f"{key}-chart", alt=title)
-        st.download_button(
-            "CSV",
-            lambda: as_csv(rows, columns),
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            key=f"{key}-csv",
-            type="tertiary",
-            icon=":material/download:",
-            on_click="ignore",
-            help=f"The values of: {title}",
-        )
+        csv_button(rows, columns, name=name, key=key, type="tertiary", help=f"The values of: {title}")
 
 
 def figure(chart: Chart) -> go.Figure:

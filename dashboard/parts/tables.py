@@ -57,19 +57,26 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, name: st
             "Filter", key=f"{key}-filter", placeholder="any words", icon=":material/search:", width=320
         )
         shown = matching(rows, text)
-        st.download_button(
-            "CSV",
-            lambda: as_csv(shown, columns),
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            key=f"{key}-csv",
-            icon=":material/download:",
-            on_click="ignore",
-            disabled=not shown,
-        )
+        csv_button(shown, columns, name=name, key=key, disabled=not shown)
         st.caption(f"{len(shown):,} of {len(rows):,} rows")
     columned = {column: [row.get(column) for row in shown] for column in columns}
     return shown, st.dataframe(columned, hide_index=True, key=f"{key}-table", **options)
+
+
+def csv_button(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, name: str, key: str, **options: Any
+) -> None:
+    """Offer rows as a CSV file, which is made when it is asked for; ``options`` are for ``st.download_button``."""
+    st.download_button(
+        "CSV",
+        lambda: as_csv(rows, columns),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        key=f"{key}-csv",
+        icon=":material/download:",
+        on_click="ignore",
+        **options,
+    )
 
 
 def _plain(cell: Any) -> Any:
