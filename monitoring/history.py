@@ -132,7 +132,7 @@ def newest(repo: FeatureRepo, which: Which, limit: int) -> list[dict[str, Any]]:
             found += _rows(con, repo, chosen[start : start + count], condition, given, limit)
             found = sorted(found, key=lambda row: (row["served_at"], row["prediction_id"]), reverse=True)[:limit]
             start, count = start + count, min(2 * count, _MOST_PARTS)
-    outcomes = TruthStore(repo.layout.monitoring / "truth").labels(
+    outcomes = TruthStore(repo.layout).labels(
         {row["predicted_at"].date() for row in found}, [row["prediction_id"] for row in found]
     )
     return [

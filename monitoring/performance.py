@@ -89,7 +89,7 @@ def performance(
         In the order of time and model version, all rows first, then slices, largest first; windows without a
         prediction are left out.
     """
-    store = TruthStore(repo.layout.monitoring / "truth")
+    store = TruthStore(repo.layout)
     found: list[Performance] = []
     for start, end in _windows(as_utc(since), as_utc(until), step):
         keep = end - start == step and not (start.second or start.microsecond)

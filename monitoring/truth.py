@@ -21,14 +21,12 @@ from monitoring.labels import load_labels
 from monitoring.logged import within
 from monitoring.matching import match
 from monitoring.parts import counting, relation
-from monitoring.truth_store import TruthStore
+from monitoring.truth_store import TruthStore, truth_folder
 from stores.sql import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from core.layout import Layout
     from core.repo import FeatureRepo
     from monitoring.parts import Part
 
@@ -83,10 +81,10 @@ def update_truth(repo: FeatureRepo, since: datetime | None = None, until: dateti
     days = _days(counting(repo.layout, since, until), since, until)
     if not days:
         return TruthSummary(0)
-    with locked(_folder(repo.layout) / "update.lock"), connect() as con:
+    with locked(truth_folder(repo.layout) / "update.lock"), connect() as con:
         labels = load_labels(con, repo)
         versions = {day: digest_of(labels.version, *(part.name for part in there)) for day, there in days.items()}
-        store, written = TruthStore(_folder(repo.layout)), []
+        store, written = TruthStore(repo.layout), []
         for together in _batches([day for day in days if store.version(day) != versions[day]], days):
             there = sorted({part for day in together for part in days[day]})
             window = within(_midnight(together[0]), _midnight(together[-1] + timedelta(days=1)))
@@ -111,14 +109,10 @@ def read_truth(repo: FeatureRepo, since: datetime, until: datetime, *, version: 
         that counts. Of all predictions that one model version made for one row of the spine exactly one counts; sum
         over the rows with ``first`` and nothing is counted twice, whatever the windows.
     """
-    rows = TruthStore(_folder(repo.layout)).read(since, until, repo.problem.slices, version)
+    rows = TruthStore(repo.layout).read(since, until, repo.problem.slices, version)
     rows = rows.filter(pc.is_valid(rows.column("label")))
     there = [name for name in repo.problem.slices if rows.column(name).null_count < rows.num_rows]
     return rows.select([*_READ, *there, "first"])
-
-
-def _folder(layout: Layout) -> Path:
-    return layout.monitoring / "truth"
 
 
 def _days(there: Sequence[Part], since: datetime | None, until: datetime | None) -> Days:

@@ -19,18 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from core.layout import Layout
+
+
+def truth_folder(layout: Layout) -> Path:
+    """Return where the truth of a feature repo is kept."""
+    return layout.monitoring / "truth"
+
 
 class TruthStore:
     """The truth of one feature repo: ``<YYYY-MM-DD>.parquet`` by ``predicted_at``, and ``days.json``.
 
     Parameters
     ----------
-    folder : Path
-        Where they lie.
+    layout : Layout
+        Where the feature repo keeps its data.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._path = folder, folder / "days.json"
+    def __init__(self, layout: Layout) -> None:
+        self._folder = truth_folder(layout)
+        self._path = self._folder / "days.json"
         self._days: dict[str, dict[str, Any]] = read_json(self._path) if self._path.is_file() else {}
 
     def version(self, day: date) -> str | None:

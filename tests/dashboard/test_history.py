@@ -160,7 +160,7 @@ def test_it_is_there_after_another_log_in_with_what_came_of_it(tab: Tab, machine
     plain = asked[1]
     columns = ("prediction_id", "model_version", "probability", "class")
     row = {name: plain[name] for name in columns} | {"predicted_at": machine.world.repo.clock.now(), "label": 1}
-    store = TruthStore(machine.world.repo.layout.monitoring / "truth")
+    store = TruthStore(machine.world.repo.layout)
     store.keep(row["predicted_at"].date(), "v", pa.Table.from_pylist([row], schema=truth_schema([])), 0)
     tab.log_in(machine.user("bo"))
     rows = history(tab.open())
