@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
 
 import typer
 
 from cli import accounts, checks, dashboard, data, flow, model, monitoring, replay, status, up
+from core import interrupts
 from core.errors import CheckFailed, PunctualError
 from core.logs import setup_logs
 from core.progress import console
@@ -64,38 +64,42 @@ def main() -> None:
     """Run the command; an expected error is one clear line and an exit code, never a stack trace."""
     try:
         settings = get_settings()
+        interrupts.watch()
         setup_logs(settings.log_level if "PUNCTUAL_LOG_LEVEL" in os.environ else "WARNING", settings.log_format)
         app()  # ends the process itself: 0, 2 with a usage message, or 130 after Ctrl-C
-    except CheckFailed as error:
-        _say(error)
-        sys.exit(3)
-    except PunctualError as error:
-        _say(error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        _stopped()
-    except SystemExit as end:
-        if end.code != _INTERRUPTED:
+    except BaseException as error:
+        code = _said(error)
+        if code is None:
             raise
-        _stopped()
-    except RuntimeError as error:
-        if str(error) != "Query interrupted":  # DuckDB's word for Ctrl-C while it works
-            raise
-        _stopped()
-    except BrokenPipeError:
+        sys.exit(code)
+
+
+def _said(error: BaseException) -> int | None:
+    """Say what ended the command and return its exit code; None if nobody expected it."""
+    if _was_stopped(error):
+        console.print("Stopped. Run the same command again to go on from here.")
+        return _INTERRUPTED
+    if isinstance(error, PunctualError):
+        console.print(f"[red]{error.title}:[/red] ", end="")
+        console.print(str(error), markup=False, soft_wrap=True)
+        return 3 if isinstance(error, CheckFailed) else 1
+    if isinstance(error, BrokenPipeError):
         # The reader of a pipe went away (`| head`): nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
+    return None
 
 
-def _stopped() -> NoReturn:
-    console.print("Stopped. Run the same command again to go on from here.")
-    sys.exit(_INTERRUPTED)
-
-
-def _say(error: PunctualError) -> None:
-    console.print(f"[red]{error.title}:[/red] ", end="")
-    console.print(str(error), markup=False, soft_wrap=True)
+def _was_stopped(error: BaseException) -> bool:
+    """Return whether Ctrl-C is behind ``error``: itself, a failure while it was handled, or a library's word."""
+    if isinstance(error, SystemExit):
+        return error.code == _INTERRUPTED  # Typer's
+    if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+        return True  # DuckDB's, where it noticed Ctrl-C by itself
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from core.files import atomic_path
 from stores.asof import FeatureTable, asof_join, empty_features
 from stores.entities import EntityRows, join_keys
 from stores.sources import as_utc, file_source, location, parquet_files, relation
+from stores.sql import cursor
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,8 +47,7 @@ def join_views(
         taken += features.values()
 
     def join(view: FeatureView, features: dict[str, str]) -> pa.Table:
-        with con.cursor() as own:
-            own.execute("SET TimeZone = 'UTC'")  # a cursor does not take it over from its connection
+        with cursor(con) as own:
             return _join(own, rows, view, features, repo_path, honour_created)
 
     # One view's join hardly keeps two cores busy: sorts of few keys and small files run on one.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from core import interrupts
 from core.settings import get_settings
 
 
@@ -50,5 +51,15 @@ def connect(
             "preserve_insertion_order": True,
         }
     )
+    return _prepared(con)
+
+
+def cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Return a second connection to the database of ``con``, for another thread, which also thinks in UTC."""
+    return _prepared(con.cursor())
+
+
+def _prepared(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     con.execute("SET TimeZone = 'UTC'")
+    interrupts.note(con)
     return con

@@ -6,31 +6,49 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 IN_A_QUERY = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from cli import main
-from stores.sql import connect
+from stores import sql
 
-def slow():
-    with connect() as con:
+LONG = "SELECT count(*) FROM range(100000000) AS a, range(100) AS b WHERE hash(a.range + b.range) % 7 = 1"
+
+def alone():
+    with sql.connect() as con:
         print("begins", flush=True)
-        con.execute("SELECT count(*) FROM range(100000000) AS a, range(100) AS b WHERE hash(a.range + b.range) % 7 = 1")
+        con.execute(LONG)
 
-main.app.command("slow")(slow)
-sys.argv = ["punctual", "slow"]
+def work(con):
+    with sql.cursor(con) as own:
+        own.execute(LONG)
+
+def threads():
+    with sql.connect() as con, ThreadPoolExecutor(2) as pool:
+        print("begins", flush=True)
+        list(pool.map(work, [con, con]))
+
+main.app.command("alone")(alone)
+main.app.command("threads")(threads)
 main.main()
 """
 
 
-def test_stopped_in_a_query_it_says_so(empty):
-    command = [sys.executable, "-c", IN_A_QUERY]
+@pytest.mark.parametrize("where", ["alone", "threads"])
+def test_stopped_in_a_query_it_says_so(empty, where):
+    command = [sys.executable, "-c", IN_A_QUERY, where]
     with subprocess.Popen(
         command, env=empty.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begins\n"
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
+        try:
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130, said
     assert said.startswith("Stopped.")
     assert "Traceback" not in said

@@ -121,7 +121,9 @@ def test_before_apply_there_is_no_version(folder):
         registry_version(FeatureRepo.load(folder))
 
 
-def test_plain_feast_opens_what_was_applied(folder):
+def test_plain_feast_opens_what_was_applied(folder, monkeypatch):
+    monkeypatch.delenv("PUNCTUAL_REDIS", raising=False)
+    get_settings.cache_clear()  # settings are read once a process, which an earlier test may have done
     get_settings()
     apply(FeatureRepo.load(folder))
     from feast import FeatureStore
