@@ -79,14 +79,17 @@ def list_reports(repo: FeatureRepo, limit: int = 100) -> list[dict[str, Any]]:
     -------
     list of dict
         ``id``, ``model_version``, ``since``, ``until``, ``made_at``, ``rows``, ``sampled``, ``verdict``, ``share``,
-        ``reasons``, and ``drifted``: names of the features that did.
+        ``reasons``; ``drifted``: names of the features that did; ``has_page``: whether a page is kept here.
     """
     folders = sorted((p for p in _root(repo).glob("[!.]*") if _ID.fullmatch(p.name)), reverse=True)
-    found = [read_json(folder / FILES["json"]) for folder in folders[:limit]]
-    return [
-        {**{name: r[name] for name in IN_SHORT}, "drifted": [f["name"] for f in r["features"] if f["drifted"]]}
-        for r in found
-    ]
+    return [_in_short(folder) for folder in folders[:limit]]
+
+
+def _in_short(folder: Path) -> dict[str, Any]:
+    report = read_json(folder / FILES["json"])
+    drifted = [feature["name"] for feature in report["features"] if feature["drifted"]]
+    has_page = (folder / FILES["html"]).is_file()
+    return {**{name: report[name] for name in IN_SHORT}, "drifted": drifted, "has_page": has_page}
 
 
 def read_report(repo: FeatureRepo, report_id: str) -> dict[str, Any]:

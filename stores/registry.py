@@ -208,7 +208,7 @@ def _inside(folder: Path) -> Iterator[None]:
 def _forget_modules(folder: Path) -> None:
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and Path(file).parent == folder and not name.startswith("punctual_source_"):
+        if file and os.path.dirname(file) == str(folder) and not name.startswith("punctual_source_"):
             del sys.modules[name]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,8 +94,28 @@ DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=DATABASES)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """SQLAlchemy URL of an empty database, on each of the kinds that are supported."""
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """SQLAlchemy URL of a database without tables, on each of the kinds that are supported."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_url"))
     return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with all tables and no rows, to be copied: that takes a tenth of the time of the migrations."""
+    from core.database import Database
+
+    path = tmp_path_factory.mktemp("migrated") / "test.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture
+def database_url(empty_database_url: str, request: pytest.FixtureRequest) -> str:
+    """SQLAlchemy URL of a database without rows, on each of the kinds that are supported."""
+    if empty_database_url.startswith("sqlite:///"):
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), empty_database_url.removeprefix("sqlite:///"))
+    return empty_database_url

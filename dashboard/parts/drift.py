@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import NotFound
 from dashboard.parts import drift_charts, jobs, overview, words
 from dashboard.parts.charts import show as show_chart
 from dashboard.parts.contract import as_moment
@@ -86,7 +85,7 @@ def _report(who: Current, reports: Sequence[Short]) -> None:
     if rows:
         small = {"adjusted p": st.column_config.NumberColumn(format="%.2g")}
         table(rows, tuple(rows[0]), name=f"drift-{picked}", key="drift-rows", height=360, column_config=small)
-    _page(who, report)
+    _page(who, report, short["has_page"])
 
 
 def features(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -110,14 +109,13 @@ def row(one: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _page(who: Current, report: Mapping[str, Any]) -> None:
+def _page(who: Current, report: Mapping[str, Any], there: bool) -> None:
     path, name = f"/monitoring/drift/{report['id']}", f"drift-{report['id']}"
     with st.container(horizontal=True, vertical_alignment="center"):
         wanted = st.toggle("Show the page with the distributions", key="drift-page", width="content")
         _download(who, f"{path}/report.json", f"{name}.json", "application/json")
         if not wanted:
             return
-        there = _has_page(who.call, report["id"], report["made_at"])
         if there:
             _download(who, f"{path}/report.html", f"{name}.html", "text/html")
     if there:
@@ -128,15 +126,6 @@ def _page(who: Current, report: Mapping[str, Any]) -> None:
     if st.button("Draw it", icon=":material/draw:"):
         body = {name: report[name] for name in ("since", "until")} | {"version": report["model_version"]}
         jobs.start(who, "monitoring", "/monitoring/drift", body)
-
-
-@st.cache_data(ttl=60, show_spinner=False, max_entries=200)
-def _has_page(_call: Any, report_id: str, made_at: str) -> bool:
-    try:
-        _call.call("monitoring", "GET", f"/monitoring/drift/{report_id}/report.html")
-    except NotFound:
-        return False
-    return True
 
 
 def _download(who: Current, path: str, name: str, mime: str) -> None:

@@ -13,6 +13,8 @@ from core.layout import Layout
 from core.settings import Settings
 from tests.cli.conftest import ROOT, Shell, assert_one_clear_line
 
+pytestmark = pytest.mark.slow
+
 
 def rows(shell: Shell, *words: str) -> list[dict[str, object]]:
     done = shell.run(*words, "--json")
@@ -20,7 +22,6 @@ def rows(shell: Shell, *words: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.slow
 def test_a_key_is_made_shown_once_rotated_and_revoked(empty: Shell):
     made = empty.run("keys", "create", "my app", "--scope", "predict", "--scope", "read", "--days", "30")
     key = made.stdout.strip()
@@ -43,7 +44,6 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(empty: Shell):
         assert secret not in shown.stdout
 
 
-@pytest.mark.slow
 def test_users_are_managed_and_the_password_works(empty: Shell, tmp_path: Path):
     from core.auth import Accounts
 
@@ -79,7 +79,6 @@ def test_wrong_use_is_one_clear_line(empty: Shell):
     assert "hunter2" not in done.stderr
 
 
-@pytest.mark.slow
 def test_the_commands_of_the_documentation_work(empty: Shell):
     page = (ROOT / "docs/security.md").read_text()
     commands = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("punctual ")]

@@ -9,6 +9,8 @@ import yaml
 
 from tests.cli.conftest import assert_one_clear_line
 
+pytestmark = pytest.mark.slow
+
 
 def slow(*values):
     """Mark a case whose command loads the whole feature store first."""
@@ -67,7 +69,6 @@ def test_up_with_the_api_port_taken(empty):
         assert_one_clear_line(empty.run("up"), 1, empty.environment["PUNCTUAL_PORT"], "PUNCTUAL_PORT")
 
 
-@pytest.mark.slow
 def test_up_with_the_store_port_taken_by_something_else(empty):
     host, port = empty.environment["PUNCTUAL_REDIS"].split(":")
     with socket.socket() as other:
@@ -76,7 +77,6 @@ def test_up_with_the_store_port_taken_by_something_else(empty):
         assert_one_clear_line(empty.run("up"), 1, port, "PUNCTUAL_REDIS")
 
 
-@pytest.mark.slow
 def test_doctor_on_an_empty_repo(empty):
     done = empty.run("doctor")
     assert_one_clear_line(done, 3, "punctual fetch")

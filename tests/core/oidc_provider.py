@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 import threading
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -20,6 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from core.clock import epoch_seconds
 
 CLIENT, SECRET = "punctual", "a secret that the provider gave"
+
+
+@cache  # making them takes longer than most tests, and what they are does not matter
+def _keys() -> tuple[rsa.RSAPrivateKey, rsa.RSAPrivateKey]:
+    return rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 2048)
 
 
 class Provider:
@@ -40,8 +46,7 @@ class Provider:
     """
 
     def __init__(self) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.other_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key, self.other_key = _keys()
         self.curve = ec.generate_private_key(ec.SECP256R1())
         self.kid = "k1"
         self.claims: dict[str, Any] = {"sub": "s-1", "email": "bo@example.org", "email_verified": True}

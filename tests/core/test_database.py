@@ -21,21 +21,21 @@ from core.tables import Table, User
 from tests.conftest import free_port
 
 
-def test_the_migrations_make_what_the_code_expects(database_url: str):
-    database = Database(database_url)
+def test_the_migrations_make_what_the_code_expects(empty_database_url: str):
+    database = Database(empty_database_url)
     database.migrate()
     with database.engine.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
 
 
-def test_down_and_up_again(database_url: str):
-    database = Database(database_url)
+def test_down_and_up_again(empty_database_url: str):
+    database = Database(empty_database_url)
     database.migrate()
     with database.engine.begin() as connection:
         command.downgrade(alembic_config(connection), "base")
     with database.engine.begin() as connection:
         assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
-    Database(database_url).check()
+    Database(empty_database_url).check()
     with database.engine.begin() as connection:
         assert set(Table.metadata.tables) <= set(inspect(connection).get_table_names())
 
@@ -45,8 +45,8 @@ VALUES ('old', 'admin', 'x', false, '2024-01-01 00:00:00')"""
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002"])
-def test_what_an_older_database_holds_is_there_afterwards(database_url: str, revision: str):
-    database = Database(database_url)
+def test_what_an_older_database_holds_is_there_afterwards(empty_database_url: str, revision: str):
+    database = Database(empty_database_url)
     with database.engine.begin() as connection:
         command.upgrade(alembic_config(connection), revision)
         connection.execute(text(OLD_USER))
@@ -57,12 +57,12 @@ def test_what_an_older_database_holds_is_there_afterwards(database_url: str, rev
         assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
 
 
-def test_a_database_of_newer_code_is_left_alone(database_url: str):
-    Database(database_url).migrate()
-    with Database(database_url).session() as session:
+def test_a_database_of_newer_code_is_left_alone(empty_database_url: str):
+    Database(empty_database_url).migrate()
+    with Database(empty_database_url).session() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match="newer code"):
-        Database(database_url).check()
+        Database(empty_database_url).check()
 
 
 def test_a_file_of_its_own_is_for_its_owner_alone(tmp_path: Path):
@@ -89,8 +89,8 @@ def test_a_database_that_is_away_says_where_and_keeps_its_password(tmp_path: Pat
         Database(f"sqlite:///{tmp_path / 'file'}").check()
 
 
-def test_what_fails_half_way_leaves_nothing(database_url: str):
-    database = Database(database_url)
+def test_what_fails_half_way_leaves_nothing(empty_database_url: str):
+    database = Database(empty_database_url)
     with pytest.raises(ZeroDivisionError), database.session() as session:
         session.execute(text("UPDATE revision SET number = 7"))
         raise ZeroDivisionError

@@ -28,6 +28,8 @@ from tests.dashboard.test_pages import Tab, named, text
 from tests.serving import world as worlds
 from tests.serving.world import World, settings_of
 
+pytestmark = pytest.mark.slow
+
 LOAN = 3000
 LOGGED = {
     "prediction_id": "b",

@@ -15,6 +15,8 @@ from tests.ingestion.flow_world import World, world
 from tests.ingestion.loans import Loans, ingest, window
 from tests.ingestion.services import Others
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(loans) -> Iterator[World]:

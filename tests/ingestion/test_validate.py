@@ -69,7 +69,8 @@ def test_a_key_twice_in_one_window_is_not_taken_twice(loans):
 
 
 def test_a_key_again_in_a_later_window_is_a_correction(loans):
-    again = "if since >= ORIGIN + timedelta(days=10):\n    old = _day(3)[0].head(1).astype({'known_at': UTC_TIME})\n"
+    again = "if since >= ORIGIN + timedelta(days=10):\n"
+    again += "    old = fetch(ORIGIN, ORIGIN + timedelta(days=3))['loans'].head(1)\n"
     again += "    tables['loans'] = pd.concat([old, tables['loans']], ignore_index=True)"
     fetched(loans, again, windows=(FIRST, SECOND))
     validate_all(loans.repo)

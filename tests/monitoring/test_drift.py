@@ -178,6 +178,7 @@ def test_a_report_is_kept_and_found_again(world):
     [short] = list_reports(world.repo)
     assert short["drifted"] == ["noise"]
     assert short["id"] == report.id
+    assert short["has_page"] is False
 
 
 def test_the_same_check_twice_leaves_one_report(world):

@@ -12,7 +12,7 @@ import pytest
 
 from core.registry import RegistryReader
 from monitoring.drift import check_drift
-from monitoring.drift_reports import read_report, report_file
+from monitoring.drift_reports import list_reports, read_report, report_file
 from tests.monitoring import drift_world
 from tests.monitoring.drift_world import START, WEEK, window
 from tests.monitoring.log_world import LogWorld
@@ -44,6 +44,7 @@ def test_the_page_says_the_verdict_and_needs_no_network(world):
     path = report_file(world.repo, report.id, "html")
     html = path.read_text()
     assert path.stat().st_size < 10_000_000
+    assert list_reports(world.repo)[0]["has_page"] is True
     assert not FETCHED.findall(markup(html))
     assert "<h1>Drift: model version 1, 2024-03-01 00:00 to 2024-03-08 00:00 UTC</h1>" in html
     for reason in report.reasons:

@@ -17,6 +17,8 @@ from tests.core.auth.conftest import HERE, PASSWORD
 from tests.core.keys import Keyring, keyring
 from tests.monitoring.log_world import LogWorld, at
 
+pytestmark = pytest.mark.slow
+
 PATHS = ("/monitoring/predictions", "/monitoring/statistics")
 
 

@@ -29,6 +29,8 @@ from tests.core.jobs.world import finished, loans_copy, make_jobs, open_gate, un
 from tests.core.keys import keyring
 from tests.monitoring.metrics_text import Metrics
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

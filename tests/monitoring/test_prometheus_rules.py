@@ -12,6 +12,8 @@ import yaml
 
 from tests.monitoring.promql import MONITORING, RULES, groupings, rules, selectors
 
+pytestmark = pytest.mark.slow
+
 UNIT_TESTS = sorted((MONITORING / "tests").glob("*.yml"))
 ALERTS = {alert["alert"]: alert for alert in rules("alert")}
 PAGE = "docs/monitoring.md"

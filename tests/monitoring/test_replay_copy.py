@@ -14,6 +14,8 @@ from core.settings import Settings
 from monitoring.replay_copy import copy_repo
 from tests.ingestion.loans import Loans, ingest, window
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings(_env_file=None)
 
 

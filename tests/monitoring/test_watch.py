@@ -282,6 +282,7 @@ def deaths(quick: str, others: list[str]) -> list[Any]:
     return [(quick, "before"), (quick, "after"), *slow]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "when"),
     deaths("promote", [s for s in STEPS if s != "promote" and "rollback" not in s and s != "roll back"]),
@@ -301,6 +302,7 @@ def test_killed_anywhere_a_training_happens_once_and_so_does_its_promotion(world
     assert world.turn(1, Seen(drift=DRIFT))["decision"]["outcome"] == "nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "when"), deaths("roll back", ["rollback", "record rollback", "notify rollback", "decide", "keep"])
 )

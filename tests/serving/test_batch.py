@@ -24,6 +24,8 @@ from tests.serving.test_log import eventually, logged
 from tests.serving.test_server import ROOT
 from tests.serving.world import World, service, settings_of
 
+pytestmark = pytest.mark.slow
+
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -179,7 +181,6 @@ class Worker:
         return self.process.wait(30)
 
 
-@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_with_the_next_chunk(own_world: World) -> None:
     own_world.fill()
     count = 60_000
@@ -207,7 +208,6 @@ def test_killed_in_the_middle_it_goes_on_with_the_next_chunk(own_world: World) -
     assert set(made) <= set(logged(own_world.folder / "data" / "predictions"))
 
 
-@pytest.mark.slow
 def test_a_store_that_restarts_fails_no_job(own_world: World) -> None:
     own_world.fill()
     own_world.server.stop()

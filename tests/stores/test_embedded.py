@@ -19,6 +19,8 @@ from core.redis import parse_address
 from stores.embedded import EmbeddedServer, ping
 from tests.conftest import free_port
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedServer]:

@@ -60,10 +60,10 @@ print(first_start(Accounts(Database(sys.argv[1]), settings, layout), layout) or 
 
 
 @pytest.mark.slow
-def test_of_services_that_start_at_once_one_makes_the_administrator(database_url: str, tmp_path: Path):
+def test_of_services_that_start_at_once_one_makes_the_administrator(empty_database_url: str, tmp_path: Path):
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", START, database_url, tmp_path / "repo"],
+            [sys.executable, "-c", START, empty_database_url, tmp_path / "repo"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -78,6 +78,6 @@ def test_of_services_that_start_at_once_one_makes_the_administrator(database_url
     from core.layout import Layout
     from core.settings import Settings
 
-    accounts = Accounts(Database(database_url), Settings(database=database_url), Layout(tmp_path / "repo"))
+    accounts = Accounts(Database(empty_database_url), Settings(database=empty_database_url), Layout(tmp_path / "repo"))
     assert accounts.users.count() == 1
     assert len(accounts.keys.all()) == 2, "one key of each kind, not one a process"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator
 from email.message import Message as Mail
@@ -134,8 +133,8 @@ def test_who_asks_hears_the_same_after_the_same_time(api: Api, inbox: tuple[Inbo
             answers.add((answer.status_code, answer.text, answer.headers["content-length"]))
             postbox(api).wait()  # so that what is done for one does not slow the next
     assert len(answers) == 1
-    medians = [statistics.median(times) for times in took.values()]
-    assert max(medians) / min(medians) < 2, took
+    quickest = [min(times) for times in took.values()]  # what a busy machine adds says nothing
+    assert max(quickest) / min(quickest) < 2, took
     assert len(mails(api, inbox)) == 3, "an inbox is not filled up"
 
 

@@ -53,6 +53,7 @@ def test_the_last_words_of_a_stage_are_the_jobs_error_and_no_trace(jobs: Jobs):
     assert (bug.status, bug.error) == ("failed", "The job failed: KeyError: 'missing'")
 
 
+@pytest.mark.slow
 def test_progress_lines_of_a_stage_become_the_jobs_progress(jobs: Jobs, repo):
     line = '{"punctual_progress": "Writing", "done": 1, "total": 4, "note": ""}'
     script = f"echo '{line}' >&2; until test -e {repo.layout.data}/go; do sleep 0.05; done"
@@ -75,6 +76,7 @@ def test_the_same_key_is_the_same_job_and_other_arguments_are_a_conflict(jobs: J
             jobs.start("shell", {"script": "true"}, actor="anna", idempotency_key=bad)
 
 
+@pytest.mark.slow
 def test_many_starts_at_once_with_one_key_are_one_job(repo, store):
     jobs = make_jobs(repo, store)
     jobs.launch()
@@ -96,6 +98,7 @@ def test_many_starts_at_once_with_one_key_are_one_job(repo, store):
         jobs.close()
 
 
+@pytest.mark.slow
 def test_what_must_be_alone_is_refused_while_one_is_at_work(jobs: Jobs, repo):
     first = jobs.start("three", {}, actor="anna", alone=True)
     with pytest.raises(Conflict, match=first.id):
@@ -106,6 +109,7 @@ def test_what_must_be_alone_is_refused_while_one_is_at_work(jobs: Jobs, repo):
     assert finished(jobs, jobs.start("three", {}, actor="bert", alone=True)).status == "done"
 
 
+@pytest.mark.slow
 def test_a_queue_runs_no_more_than_it_may_in_the_order_of_coming(repo):
     jobs = make_jobs(repo, concurrency=2)
     jobs.launch()
@@ -134,6 +138,7 @@ def test_cancel_kills_whatever_the_stage_has_started(jobs: Jobs):
         jobs.cancel(done.id)
 
 
+@pytest.mark.slow
 def test_cancelled_while_it_waits_a_job_never_runs(jobs: Jobs, repo):
     first = jobs.start("three", {}, actor="anna")
     second = jobs.start("shell", {"script": f"touch {repo.layout.data}/never"}, actor="anna")
@@ -145,6 +150,7 @@ def test_cancelled_while_it_waits_a_job_never_runs(jobs: Jobs, repo):
     assert not (repo.layout.data / "never").exists()
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_goes_on_where_it_stopped_when_it_is_retried(jobs: Jobs, repo):
     job = jobs.start("three", {}, actor="anna")
     open_gate(repo, "one")
@@ -159,6 +165,7 @@ def test_a_cancelled_job_goes_on_where_it_stopped_when_it_is_retried(jobs: Jobs,
     assert ran(repo).count("one") == 1
 
 
+@pytest.mark.slow
 def test_a_step_that_may_pass_is_tried_again_with_back_off(jobs: Jobs):
     done = finished(jobs, jobs.start("shaky", {"failures": 2, "attempts": 3}, actor="anna"))
     assert (done.status, done.result) == ("done", 3)
@@ -186,6 +193,7 @@ def test_ids_that_are_none(jobs: Jobs, bad):
             act(bad)
 
 
+@pytest.mark.slow
 def test_lists_are_newest_first_bounded_and_by_kind_and_status(jobs: Jobs):
     made = [finished(jobs, jobs.start("shell", {"script": f"exit {n % 2}"}, actor="anna")) for n in range(4)]
     assert [j.id for j in jobs.list()] == [j.id for j in reversed(made)]

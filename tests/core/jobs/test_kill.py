@@ -9,10 +9,11 @@ import pytest
 from core.jobs import Jobs
 from tests.core.jobs.world import alive, finished, make_jobs, open_gate, ran, serve, until
 
+pytestmark = pytest.mark.slow
+
 STEPS = ("one", "two", "three")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_killed_in_any_step_it_goes_on_at_that_step(repo, store, at):
     server = serve(repo, store)
@@ -59,7 +60,6 @@ def test_stopped_it_leaves_no_child_and_goes_on_at_the_next_start(repo):
         again.close()
 
 
-@pytest.mark.slow
 def test_of_two_services_one_runs_the_jobs_and_both_can_ask(repo, store):
     server = serve(repo, store)
     looker: Jobs = make_jobs(repo, store)

@@ -41,31 +41,31 @@ SCHEMAS = {
 }
 
 
-def _day(index: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _day(index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the columns of a day's loans, and what is drawn for each of their instalments."""
     rng = np.random.default_rng(1000 + index)
     count = 20
-    start = ORIGIN + timedelta(days=index)
     customer = rng.integers(0, 60, count)
-    loans = pd.DataFrame(
-        {
-            "loan_id": np.arange(count) + index * 100,
-            "customer_id": customer,
-            "amount": rng.uniform(100, 5000, count).round(2),
-            "region": REGIONS[customer % 3],
-            "known_at": start + pd.to_timedelta(np.sort(rng.integers(0, 86_400, count)), unit="s"),
-        }
-    )
-    weeks = np.arange(1, INSTALMENTS + 1)
+    loans = {
+        "loan_id": np.arange(count) + index * 100,
+        "customer_id": customer,
+        "amount": rng.uniform(100, 5000, count).round(2),
+        "region": REGIONS[customer % 3],
+        "second": np.sort(rng.integers(0, 86_400, count)) + index * 86_400,
+    }
+    return loans, rng.uniform(size=count * INSTALMENTS)
+
+
+def _payments(loans: pd.DataFrame, drawn: np.ndarray) -> pd.DataFrame:
     payments = loans.loc[loans.index.repeat(INSTALMENTS), ["loan_id", "customer_id", "amount", "known_at"]]
-    payments = payments.assign(
-        week=np.tile(weeks, count), payment_id=lambda d: d["loan_id"] * 10 + np.tile(weeks, count)
-    )
-    payments["due_at"] = payments["known_at"] + pd.to_timedelta(payments["week"] * 7, unit="D")
+    weeks = np.tile(np.arange(1, INSTALMENTS + 1), len(loans))
+    payments["payment_id"] = payments["loan_id"] * 10 + weeks
+    payments["due_at"] = payments["known_at"] + pd.to_timedelta(weeks * 7, unit="D")
     # Some customers pay badly, and big loans are missed more often: something to learn.
     risk = 0.05 + 0.5 * (payments["customer_id"] % 5 == 0) + 0.2 * (payments["amount"] > 3000)
-    payments["missed"] = (rng.uniform(size=len(payments)) < risk).astype("int64")
+    payments["missed"] = (drawn < risk).astype("int64")
     payments["known_at"] = payments["due_at"] + timedelta(hours=2)
-    return loans, payments[list(SCHEMAS["payments"].columns)].reset_index(drop=True)
+    return payments[list(SCHEMAS["payments"].columns)]
 
 
 def fetch(since: datetime, until: datetime) -> dict[str, pd.DataFrame]:
@@ -73,15 +73,12 @@ def fetch(since: datetime, until: datetime) -> dict[str, pd.DataFrame]:
     first = max(0, (pd.Timestamp(since) - ORIGIN).days - 7 * INSTALMENTS - 1)
     last = max(first, (pd.Timestamp(until) - ORIGIN).days)
     days = [_day(i) for i in range(first, last + 1)]
-    tables = {
-        "loans": pd.concat([d[0] for d in days], ignore_index=True),
-        "payments": pd.concat([d[1] for d in days], ignore_index=True),
-    }
+    loans = pd.DataFrame({name: np.concatenate([day[name] for day, _ in days]) for name in days[0][0]})
+    loans["known_at"] = ORIGIN + pd.to_timedelta(loans.pop("second"), unit="s")
     out = {}
-    for name, table in tables.items():
-        table["known_at"] = table["known_at"].astype(UTC_TIME)
-        if "due_at" in table:
-            table["due_at"] = table["due_at"].astype(UTC_TIME)
+    for name, table in {"loans": loans, "payments": _payments(loans, np.concatenate([d for _, d in days]))}.items():
+        times = [column for column in table if str(column).endswith("_at")]
+        table = table.astype(dict.fromkeys(times, UTC_TIME))
         keep = (table["known_at"] >= since) & (table["known_at"] < until)
         out[name] = table[keep].sort_values(["known_at", SCHEMAS[name].unique[0]]).reset_index(drop=True)
     return out
