@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-from feast.type_map import feast_value_type_to_pa
 
 from core.errors import ConfigError, DataError, NoData
 from core.files import atomic_path, digest_of
@@ -28,6 +27,7 @@ from stores.raw import history_from, known_at, register_raw
 from stores.registry import apply, feature_views, open_store
 from stores.sources import as_utc, file_source, location
 from stores.sql import connect, moment, quote, text
+from stores.value_types import arrow_type
 
 if TYPE_CHECKING:
     from feast import FeatureView, Field
@@ -234,7 +234,7 @@ def _target(repo: FeatureRepo, view: FeatureView) -> Target:
 
 
 def _duckdb_type(column: Field) -> str:
-    kind = feast_value_type_to_pa(column.dtype.to_value_type())
+    kind = arrow_type(column.dtype.to_value_type())
     if pa.types.is_timestamp(kind):
         return "TIMESTAMPTZ"
     return str(duckdb.from_arrow(pa.table({"c": pa.nulls(0, kind)})).types[0])

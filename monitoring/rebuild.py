@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
-from feast.type_map import feast_value_type_to_pa
-from feast.value_type import ValueType
 
 from core.windows import as_utc
 from monitoring.comparison import SkewReport, compare, is_missing
@@ -24,6 +22,7 @@ from serving.resolve import needs
 from stores.entities import EVENT_TIMESTAMP
 from stores.plan import Promise
 from stores.registry import open_store
+from stores.value_types import ValueType, arrow_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,4 +141,4 @@ def _typed(values: list[Any], kind: ValueType) -> list[Any]:
 
 
 def _arrow(kind: ValueType) -> pa.DataType:
-    return _TIME if kind is ValueType.UNIX_TIMESTAMP else feast_value_type_to_pa(kind)
+    return _TIME if kind is ValueType.UNIX_TIMESTAMP else arrow_type(kind)

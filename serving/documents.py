@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from feast.value_type import ValueType
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from serving.resolve import Needs
+from stores.value_types import ValueType
 
 _JSON_TYPES: dict[ValueType, dict[str, Any]] = {
     ValueType.STRING: {"type": "string"},

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from feast.value_type import ValueType
-
 from core.errors import InvalidRequest, UnknownEntity
 from serving.lookup import NOTHING
+from stores.value_types import ValueType
 
 if TYPE_CHECKING:
     from serving.live import Served

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from feast.value_type import ValueType
 
 from core.errors import BatchTooLarge, InvalidRequest, RequestError
 from core.windows import as_utc
+from stores.value_types import ValueType
 
 if TYPE_CHECKING:
     from serving.resolve import Needs

@@ -11,11 +11,10 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feast.value_type import ValueType
-
 from core.errors import ConfigError
 from stores.entities import DUMMY_KEY
 from stores.registry import feature_service
+from stores.value_types import ValueType
 
 if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from feast.value_type import ValueType
 
 from core.errors import BatchTooLarge, InvalidRequest
 from core.files import atomic_path
+from stores.value_types import ValueType
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError
 from core.files import digest_of, read_json, write_json
 from core.settings import get_settings
+from stores import typechecks
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureService, FeatureStore, FeatureView
@@ -60,6 +61,7 @@ def apply(repo: FeatureRepo) -> str:
     """
     from feast.repo_operations import apply_total
 
+    typechecks.check_definitions()
     store = open_store(repo)
     repo.layout.data.mkdir(parents=True, exist_ok=True)
     try:
@@ -208,7 +210,9 @@ def _inside(folder: Path) -> Iterator[None]:
 def _forget_modules(folder: Path) -> None:
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and os.path.dirname(file) == str(folder) and not name.startswith("punctual_source_"):
+        if not file or not file.startswith(str(folder)) or name.startswith("punctual_source_"):
+            continue
+        if Path(file).parent == folder:
             del sys.modules[name]
 
 
