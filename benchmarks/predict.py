@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from feast.value_type import ValueType
 
 from benchmarks.load import Rate, wrk
 from benchmarks.stack import Server, Stack, stack
 from core.repo import FeatureRepo
 from serving.resolve import needs
 from stores.registry import open_store
+from stores.value_types import ValueType
 
 CONNECTIONS = 16
 HUNDRED = 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ import streamlit as st
 from core.errors import PunctualError
 from dashboard.pages import training
 from dashboard.parts import predicted, print_analytics, quality, registered, words
+from dashboard.parts.choice import part_of, query
 from dashboard.parts.contract import as_moment, sent
 from dashboard.parts.current import Current, me
 from dashboard.parts.periods import window
@@ -48,15 +48,7 @@ def show() -> None:
         st.caption("These are the predictions that you asked for.")
         _predictions(who)
         return
-    parts: dict[str, Callable[[Current], None]] = {
-        "Predictions": _predictions,
-        "Data quality": _quality,
-        "Models": _models,
-    }
-    chosen = st.segmented_control(
-        "Part", list(parts), default="Predictions", required=True, label_visibility="collapsed", key="analytics-part"
-    )
-    parts[chosen](who)
+    part_of("analytics", {"Predictions": _predictions, "Data quality": _quality, "Models": _models})(who)
 
 
 def _predictions(who: Current) -> None:
@@ -89,7 +81,12 @@ def _models(who: Current) -> None:
         with told():
             registered.show(who)
             page = st.Page(training.show, title="Training", url_path="training")
-            st.page_link(page, label="To the Training page", icon=":material/compare_arrows:")
+            st.page_link(
+                page,
+                label="Compare two versions",
+                icon=":material/compare_arrows:",
+                query_params=query("training", "Compare"),
+            )
 
 
 def statistics(who: Current, asked: Asked) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from dashboard.parts import explore, jobs, lineage, words
+from dashboard.parts.choice import part_of
 from dashboard.parts.current import Current, me
 from dashboard.parts.status import there, told
 from dashboard.parts.tables import table
@@ -26,17 +26,19 @@ def show() -> None:
     st.title("Data")
     if not there("data"):
         return
-    parts: dict[str, Callable[[Current], None]] = {
-        "Fetch": _fetch,
-        "Validation": _validation,
-        "Versions": _versions,
-        "Runs of the flow": _runs,
-        "Explore": explore.show,
-        "Lineage": lineage.show,
-    }
-    chosen = st.segmented_control("Part", list(parts), default="Fetch", required=True, label_visibility="collapsed")
+    part = part_of(
+        "data",
+        {
+            "Fetch": _fetch,
+            "Validation": _validation,
+            "Versions": _versions,
+            "Runs of the flow": _runs,
+            "Explore": explore.show,
+            "Lineage": lineage.show,
+        },
+    )
     with told():
-        parts[chosen](who)
+        part(who)
 
 
 def _fetch(who: Current) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from dashboard.parts import alarms, decided, drift, measured, overview
-from dashboard.parts.current import Current, me
+from dashboard.parts.choice import part_of
+from dashboard.parts.current import me
 from dashboard.parts.status import there, told
 
 
@@ -17,15 +16,15 @@ def show() -> None:
     st.title("Monitoring")
     if not there("monitoring"):
         return
-    parts: dict[str, Callable[[Current], None]] = {
-        "Overview": overview.show,
-        "Drift": drift.show,
-        "Performance": measured.show,
-        "Alarms": alarms.show,
-        "Decisions": decided.show,
-    }
-    chosen = st.segmented_control(
-        "Part", list(parts), default="Overview", required=True, label_visibility="collapsed", key="monitoring-part"
+    part = part_of(
+        "monitoring",
+        {
+            "Overview": overview.show,
+            "Drift": drift.show,
+            "Performance": measured.show,
+            "Alarms": alarms.show,
+            "Decisions": decided.show,
+        },
     )
     with told():
-        parts[chosen](who)
+        part(who)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from dashboard.parts import compare, jobs, retrain, words
+from dashboard.parts.choice import part_of
 from dashboard.parts.current import Current, me
 from dashboard.parts.status import there, told
 from dashboard.parts.tables import table
@@ -21,15 +22,9 @@ def show() -> None:
     st.title("Training")
     if not there("training"):
         return
-    parts: dict[str, Callable[[Current], None]] = {
-        "Train": _train,
-        "Models": _models,
-        "Compare": compare.show,
-        "Promotions": _promotions,
-    }
-    chosen = st.segmented_control("Part", list(parts), default="Train", required=True, label_visibility="collapsed")
+    part = part_of("training", {"Train": _train, "Models": _models, "Compare": compare.show, "Promotions": _promotions})
     with told():
-        parts[chosen](who)
+        part(who)
 
 
 def _train(who: Current) -> None:
