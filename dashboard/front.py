@@ -30,6 +30,7 @@ OIDC, OIDC_BACK = "/login/oidc", "/login/oidc/back"
 _OPEN = re.compile(
     r"^/(static/.*|favicon\.(png|ico)|_stcore/(health|host-config)|login(/oidc(/back)?)?|logout|forgot|reset)$"
 )
+_PAGE = re.compile(r"^/[a-z0-9_/-]{0,80}(\?[a-z]{1,20}-part=[A-Za-z0-9+%]{1,80})?$")
 _UNUSED = re.compile(r"^/(auth/.*|oauth2callback|_stcore/(agent/.*|metrics))$")  # Streamlit's own, and not ours
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _HEADERS = [
@@ -110,7 +111,9 @@ class Front:
         session = state["session"]
         if not isinstance(session, Session):
             if page:
-                return RedirectResponse(f"{LOGIN}?next={quote(path)}" if path != "/" else LOGIN, 303)
+                asked = f"{path}?{connection.scope['query_string'].decode('latin-1')}"
+                onward = asked if own_page(asked) == asked else path  # with the part of the page, if one was asked for
+                return RedirectResponse(f"{LOGIN}?next={quote(onward)}" if path != "/" else LOGIN, 303)
             return PlainTextResponse("Log in first.\n", 401)
         if session.must_change and page and path != PASSWORD:
             return RedirectResponse(PASSWORD, 303)
@@ -125,6 +128,11 @@ class Front:
             return address, self._tls
         https = self._tls or connection.headers.get("x-forwarded-proto") == "https"
         return client_address(connection.headers.get("x-forwarded-for", ""), self._proxies) or address, https
+
+
+def own_page(text: str) -> str:
+    """Return the page to go on to, with the part of it that was asked for: one of ours, whatever a link says."""
+    return text if _PAGE.match(text) and not text.startswith("//") else "/"
 
 
 def cookie_name(port: int, *, https: bool) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import re
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -19,7 +18,7 @@ from core.errors import InvalidRequest, PunctualError, Unauthenticated
 from core.oidc import client_of
 from dashboard.bound import OLD_FORM, Bound, from_here, read, status_of
 from dashboard.forms import login_page, password_page
-from dashboard.front import LOGIN, LOGOUT, PASSWORD
+from dashboard.front import LOGIN, LOGOUT, PASSWORD, own_page
 from dashboard.oidc import Oidc
 from dashboard.reset import Reset
 from dashboard.session import LONGEST
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from dashboard.session import Sessions
 
 _SAID = {"out": "You are logged out.", "new": "Your password is changed. Log in with it."}
-_PAGE = re.compile(r"^/[a-z0-9_/-]{0,80}$")
 
 
 class Login:
@@ -48,7 +46,7 @@ class Login:
         self._forms = Bound(settings.dashboard_port)
         self._reset = Reset(self._forms, sessions)
         client = client_of(settings)
-        self._oidc = Oidc(client, settings, self._forms, sessions, self._failed, _target) if client else None
+        self._oidc = Oidc(client, settings, self._forms, sessions, self._failed, own_page) if client else None
 
     def routes(self) -> list[Route]:
         """Return them."""
@@ -65,7 +63,7 @@ class Login:
 
     async def show_login(self, request: Request) -> Response:
         """Show the form; whoever is logged in goes on."""
-        target = _target(request.query_params.get("next", ""))
+        target = own_page(request.query_params.get("next", ""))
         if request.state.session is not None:
             return RedirectResponse(target, 303)
         said = [words for name, words in _SAID.items() if name in request.query_params]
@@ -75,7 +73,7 @@ class Login:
         """Start a session."""
         try:
             form = await read(request)
-            target = _target(form.get("next", ""))
+            target = own_page(form.get("next", ""))
         except InvalidRequest as error:
             return self._login_form(request, "/", str(error), status=413)
         if not self._forms.ours(request, form):
@@ -157,8 +155,3 @@ class Login:
 
 def _same(sent: str, token: str) -> bool:
     return hmac.compare_digest(sent.encode(), token.encode())
-
-
-def _target(text: str) -> str:
-    """Return the page to go on to: one of ours, whatever a link says."""
-    return text if _PAGE.match(text) and not text.startswith("//") else "/"

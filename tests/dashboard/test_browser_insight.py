@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,6 +108,17 @@ def test_a_chart_is_saved_as_a_picture_and_as_csv(tab: Open, stack: Stack, pictu
     html = (tmp_path / "page.html").read_text()
     assert "<h2>Data quality</h2>" in html
     assert "<script" not in html
+
+
+def test_a_part_of_a_page_has_an_address(tab: Open, stack: Stack):
+    page = tab()
+    log_in(page, stack, "ada", at="/analytics?analytics-part=Models")
+    page.get_by_role("link", name="Compare two versions").click()
+    expect(page).to_have_url(re.compile("/training.*training-part=Compare"))
+    compare = page.get_by_role("radio", name="Compare", exact=True)
+    expect(compare).to_be_checked()
+    page.reload()
+    expect(compare).to_be_checked()
 
 
 def test_a_user_sees_figures_of_their_own_alone(tab: Open, stack: Stack):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -103,10 +104,18 @@ def test_over_https_the_cookie_is_secure_and_bound_to_the_host(sessions: Session
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a?b"]
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a?b", "/a?a-part=b&c=d"]
 )
 def test_a_link_cannot_send_one_elsewhere_after_the_log_in(web: Api, target: str):
     assert log_in(web, next_page=target).headers["location"] == "/"
+
+
+def test_a_part_of_a_page_is_gone_on_to_after_the_log_in(web: Api):
+    asked = "/data?data-part=Runs+of%20the+flow"
+    sent_to = web.get(asked).headers["location"]
+    assert sent_to == f"/login?next={quote(asked)}"
+    assert web.get("/audit-log?who=me").headers["location"] == "/login?next=/audit-log"
+    assert log_in(web, next_page=asked).headers["location"] == asked
 
 
 def test_a_wrong_password_is_told_in_words_and_the_name_stays(web: Api):
