@@ -30,6 +30,7 @@ OIDC, OIDC_BACK = "/login/oidc", "/login/oidc/back"
 _OPEN = re.compile(
     r"^/(static/.*|favicon\.(png|ico)|_stcore/(health|host-config)|login(/oidc(/back)?)?|logout|forgot|reset)$"
 )
+_FIRST = "/predict"  # Streamlit calls its first page / alone, and says of its name that there is no such page
 _PAGE = re.compile(r"^/[a-z0-9_/-]{0,80}(\?[a-z]{1,20}-part=[A-Za-z0-9+%]{1,80})?$")
 _UNUSED = re.compile(r"^/(auth/.*|oauth2callback|_stcore/(agent/.*|metrics))$")  # Streamlit's own, and not ours
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -117,6 +118,8 @@ class Front:
             return PlainTextResponse("Log in first.\n", 401)
         if session.must_change and page and path != PASSWORD:
             return RedirectResponse(PASSWORD, 303)
+        if page and path == _FIRST:
+            return RedirectResponse("/", 303)
         return None
 
     def _known_host(self, host: str) -> bool:

@@ -12,6 +12,12 @@ from dashboard.parts.current import Current
 from dashboard.parts.tables import table
 
 _COLOURS = ("#d1711c", "#1f6fb2")
+# (Below, the legend would lie over the title of the axis.)
+_LAYOUT: dict[str, Any] = {
+    "height": 320,
+    "margin": {"l": 0, "r": 0, "t": 32, "b": 0},
+    "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+}
 _MOST_INPUTS = 12
 
 
@@ -86,7 +92,7 @@ def _calibration(compared: Mapping[str, Any]) -> go.Figure:
             line={"color": colour},
             name=f"version {side['version']}",
         )
-    figure.update_layout(height=320, margin={"l": 0, "r": 0, "t": 8, "b": 0}, legend={"orientation": "h"})
+    figure.update_layout(**_LAYOUT)
     figure.update_xaxes(title="predicted")
     figure.update_yaxes(title="observed")
     return figure
@@ -104,7 +110,7 @@ def _importance(compared: Mapping[str, Any]) -> go.Figure:
             marker_color=colour,
             name=f"version {side['version']}",
         )
-    figure.update_layout(height=320, margin={"l": 0, "r": 0, "t": 8, "b": 0}, legend={"orientation": "h"})
+    figure.update_layout(**_LAYOUT)
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title="fall of AUC when shuffled")
     return figure

@@ -76,6 +76,7 @@ def test_a_session_outlives_a_reload_and_ends_in_every_tab(tab: Callable[..., Pa
     second = page.context.new_page()
     second.goto(stack.url + "/predict")
     expect(second.get_by_role("heading", name=QUESTION)).to_be_visible()
+    expect(second.get_by_text("Page not found")).to_have_count(0)
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("status")).to_contain_text("logged out")
     second.wait_for_url("**/login*")

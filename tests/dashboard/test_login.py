@@ -118,6 +118,12 @@ def test_a_part_of_a_page_is_gone_on_to_after_the_log_in(web: Api):
     assert log_in(web, next_page=asked).headers["location"] == asked
 
 
+def test_the_first_page_is_found_by_its_name_too(web: Api):
+    log_in(web)
+    assert web.get("/predict").headers["location"] == "/"
+    assert web.get("/").status_code == 200
+
+
 def test_a_wrong_password_is_told_in_words_and_the_name_stays(web: Api):
     answer = log_in(web, WRONG, user='bo"><script>')
     assert answer.status_code == 401
