@@ -19,6 +19,8 @@ from urllib.parse import urlencode
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from dashboard.parts.choice import query
+
 FOLDER = Path(__file__).parent / "pictures"
 _PATIENCE = 60_000  # ms
 _PHONE = {"width": 390, "height": 844}
@@ -48,7 +50,7 @@ class Shot:
 
 def part(page: str, name: str) -> str:
     """Return the address of a part of a page."""
-    return f"/{page}?{urlencode({f'{page}-part': name})}"
+    return f"/{page}?{urlencode(query(page, name))}"
 
 
 SHOTS = (
