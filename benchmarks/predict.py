@@ -62,22 +62,31 @@ def median(rates: Sequence[Rate]) -> Rate:
 def measure(stack: Stack, seconds: float, rounds: int) -> dict[str, Any]:
     """Measure all of it; rivals take turns, so that each meets the same machine."""
     one, hundred = predictions(stack, 1), predictions(stack, HUNDRED)
-    with stack.ours() as ours, stack.feast() as feast, stack.bare() as bare:
+    with (
+        stack.ours(PUNCTUAL_SHADOW_SHARE="0") as ours,
+        stack.ours() as shadowed,
+        stack.feast() as feast,
+        stack.bare() as bare,
+    ):
         asked = lookups(stack, ours)
         predict, nothing, online = f"{ours.url}/predict", f"{bare.url}/predict", f"{feast.url}/get-online-features"
         wrk(predict, one, key=ours.key, connections=CONNECTIONS, seconds=2)
         wrk(online, asked, key="", connections=CONNECTIONS, seconds=2)
-        found: dict[str, list[Rate]] = {"ours": [], "stock": [], "bare": [], "one": [], "hundred": []}
+        found: dict[str, list[Rate]] = {name: [] for name in ("ours", "shadowed", "stock", "bare", "one", "hundred")}
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
             found["ours"].append(wrk(predict, one, key=ours.key, connections=CONNECTIONS, seconds=seconds))
+            found["shadowed"].append(
+                wrk(f"{shadowed.url}/predict", one, key=shadowed.key, connections=CONNECTIONS, seconds=seconds)
+            )
             found["stock"].append(wrk(online, asked, key="", connections=CONNECTIONS, seconds=seconds))
             found["bare"].append(wrk(nothing, [{}], key="", connections=CONNECTIONS, seconds=seconds))
             found["one"].append(wrk(predict, one, key=ours.key, connections=1, seconds=seconds))
             found["hundred"].append(wrk(predict, hundred, key=ours.key, connections=1, seconds=seconds))
+        has_challenger = (stack.folder / "data" / "models" / "challenger.json").is_file()
         megabytes, ready = max(ours.megabytes()), ours.ready_seconds
     best = {name: median(rates) for name, rates in found.items()}
-    with stack.ours(workers=2) as two:
+    with stack.ours(workers=2, PUNCTUAL_SHADOW_SHARE="0") as two:
         wrk(f"{two.url}/predict", one, key=two.key, connections=CONNECTIONS, seconds=2)
         rates = [
             wrk(f"{two.url}/predict", one, key=two.key, connections=CONNECTIONS, seconds=seconds) for _ in range(rounds)
@@ -88,6 +97,7 @@ def measure(stack: Stack, seconds: float, rounds: int) -> dict[str, Any]:
         "stock_rps": round(best["stock"].per_second),
         "bare_rps": round(best["bare"].per_second),
         "share_of_bare": round(_paired(found["ours"], found["bare"]), 3),
+        "share_with_challenger": round(_paired(found["shadowed"], found["ours"]), 3) if has_challenger else None,
         "ours_p99_ms": round(best["ours"].p99_ms, 2),
         "stock_p99_ms": round(best["stock"].p99_ms, 1),
         "p99_share": round(best["ours"].p99_ms / best["stock"].p99_ms, 4),

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvloop
 
 from benchmarks.load import Answers, OpenLoop
 from benchmarks.predict import predictions
@@ -187,7 +188,7 @@ def main() -> None:
         stack(Path(folder)) as built,
         built.ours(workers=arguments.workers) as server,
     ):
-        found = asyncio.run(measure(built, server, arguments.minutes, arguments.rate))
+        found = uvloop.run(measure(built, server, arguments.minutes, arguments.rate))
     print(json.dumps({"workers": arguments.workers, **found}))
     if found.get("soak", {}).get("broken"):
         raise SystemExit(1)

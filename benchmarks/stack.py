@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -172,7 +173,8 @@ class Stack:
 
 @contextmanager
 def stack(folder: Path) -> Iterator[Stack]:
-    """Give the stack, in a folder that is thrown away."""
+    """Give the stack, in a folder that is thrown away; its servers end with us, also when we are asked to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as exits:
         yield exits.enter_context(Stack(folder))
 

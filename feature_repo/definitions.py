@@ -205,9 +205,10 @@ def calendar(inputs):
         thanksgiving = date(year, 11, thursday + 21)
         memorial = date(year, 5, 31) - timedelta(days=date(year, 5, 31).weekday())
         labor = date(year, 9, 1) + timedelta(days=-date(year, 9, 1).weekday() % 7)
-        return [date(year, 1, 1), memorial, date(year, 7, 4), labor, thanksgiving, date(year, 12, 25)]
+        own = [date(year, 1, 1), memorial, date(year, 7, 4), labor, thanksgiving, date(year, 12, 25)]
+        return [day.toordinal() for day in [*own, date(year + 1, 1, 1), date(year - 1, 12, 25)]]
 
-    hours, weekdays, holidays = [], [], []
+    hours, weekdays, holidays, of_year = [], [], [], {}
     for value in inputs["sched_dep"]:
         if value is None or value != value:
             hours.append(None)
@@ -217,11 +218,12 @@ def calendar(inputs):
         moment = value if isinstance(value, datetime) else datetime.fromtimestamp(int(value), UTC)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         local = moment.astimezone(zone)
-        day = local.date()
-        near = [*travel_days(day.year), date(day.year + 1, 1, 1), date(day.year - 1, 12, 25)]
-        distance = min(((h - day).days for h in near), key=abs)
+        if local.year not in of_year:
+            of_year[local.year] = travel_days(local.year)
+        day = local.toordinal()
+        distance = min((h - day for h in of_year[local.year]), key=abs)
         hours.append(local.hour + local.minute / 60)
-        weekdays.append(day.weekday())
+        weekdays.append(local.weekday())
         holidays.append(max(-7, min(7, distance)))
     return {"local_hour": hours, "weekday": weekdays, "days_to_holiday": holidays}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from core.errors import InvalidRequest, ModelUnavailable, Unavailable, UnknownEn
 from core.logs import correlation_id
 from serving.batching import Batcher
 from serving.log import PredictionIds, PredictionLog
-from serving.lookup import NOTHING, Lookup
+from serving.lookup import Lookup
 from serving.turn import Answer, Call, Turn
 from stores.codec import from_microseconds
 from stores.reader import OnlineRows, Status
@@ -225,23 +224,34 @@ class Predictor:
             self._metrics.predicted(records)
 
 
-@lru_cache(maxsize=50_000)
-def _moment(microseconds: int) -> bytes:
-    return orjson.dumps(from_microseconds(microseconds), option=orjson.OPT_UTC_Z)
+class _Moments(dict[int | None, bytes]):
+    """Microseconds since 1970 -> JSON, remembered: rows are stored in batches of one event time."""
+
+    _MOST = 50_000
+
+    def __missing__(self, microseconds: int | None) -> bytes:
+        moment = None if microseconds is None else from_microseconds(microseconds)
+        if len(self) >= self._MOST:
+            self.clear()
+        self[microseconds] = encoded = orjson.dumps(moment, option=orjson.OPT_UTC_Z)
+        return encoded
+
+
+_moment = _Moments().__getitem__
 
 
 def _as_of(online: OnlineRows, count: int) -> list[bytes]:
     """Return for each row a JSON object: view -> when its values became known; null where nothing is known."""
+    if not online.views:
+        return [b"{}"] * count
     columns = []
-    for name, view in online.views.items():
-        head = orjson.dumps(name) + b":"
-        columns.append(
-            [
-                head + (b"null" if us is None or status in NOTHING else _moment(us))
-                for status, us in zip(view.status, view.event_us, strict=True)
-            ]
-        )
-    return [b"{" + b",".join(row) + b"}" for row in zip(*columns, strict=True)] if columns else [b"{}"] * count
+    for view in online.views.values():
+        known: Iterable[int | None] = view.event_us
+        if Status.FUTURE in view.status:
+            known = (None if state is Status.FUTURE else us for us, state in zip(known, view.status, strict=True))
+        columns.append(map(_moment, known))
+    row = b",".join(orjson.dumps(name).replace(b"%", b"%%") + b":%b" for name in online.views)
+    return list(map((b"{" + row + b"}").__mod__, zip(*columns, strict=True)))
 
 
 def _late(online: OnlineRows) -> list[tuple[str, list[Status]]]:

@@ -257,13 +257,16 @@ class Decoded(dict[bytes | None, Any]):
         return value
 
 
-class Moments(dict[bytes, int]):
-    """Stored ``Timestamp`` -> microseconds since 1970, remembered: rows are written in batches of one event time."""
+class Moments(dict[bytes | None, int | None]):
+    """Stored ``Timestamp`` -> microseconds since 1970, remembered: rows are written in batches of one event time.
+
+    What is not stored is None.
+    """
 
     _MOST = 50_000
 
-    def __missing__(self, raw: bytes) -> int:
-        microseconds = decode_timestamp(raw)
+    def __missing__(self, raw: bytes | None) -> int | None:
+        microseconds = None if raw is None else decode_timestamp(raw)
         if len(self) >= self._MOST:
             self.clear()
         self[raw] = microseconds

@@ -107,6 +107,12 @@ class KeyGroup:
     fields: bytes
     _known: dict[tuple[Any, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def width(self) -> int:
+        """How many values a reply holds."""
+        last = self.views[-1]
+        return last.start + len(last.features) + 1
+
     def command(self, values: tuple[Any, ...]) -> bytes:
         """Return the packed command that reads the row of a key; those of text keys are remembered, to a number.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MICROSECOND = timedelta(microseconds=1)
 _DUMMY = ("",)  # the value of a view without entities
-_decoded, _moments = Decoded(), Moments()
+_decode, _moment = Decoded().__getitem__, Moments().__getitem__
 
 
 class Status(StrEnum):
@@ -240,19 +240,20 @@ def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime,
     for lookup in request:
         own = replies[start : start + len(lookup.commands)]
         start += len(lookup.commands)
+        raw = list(zip(*own, strict=True)) if own else [()] * lookup.group.width  # a column for each stored field
+        shared = lookup.slots != list(range(len(own)))  # some rows share a key, or have none
         for view in lookup.group.views:
-            status, event_us = _judge(view, own, now_us)
+            status, event_us = _judge(view, raw[view.start + len(view.features)], now_us)
             if refuse:
                 _refuse_stale(view, lookup.slots, status, event_us, now)
-            for offset, name in enumerate(view.features, view.start):
-                values = [_decoded[reply[offset]] for reply in own]
-                columns[name] = values
+            for name, stored in zip(view.features, raw[view.start :], strict=False):
+                columns[name] = list(map(_decode, stored))
             if not _SERVED.issuperset(status):
                 for slot, state in enumerate(status):
                     if state not in _SERVED:
                         for name in view.features:
                             columns[name][slot] = None
-            if lookup.slots != list(range(len(own))):  # some rows share a key, or have none
+            if shared:
                 status = lookup.spread(status, Status.NOT_FOUND)
                 event_us = lookup.spread(event_us, None)
                 for name in view.features:
@@ -265,24 +266,23 @@ _SERVED = frozenset((Status.PRESENT, Status.STALE))
 _NEVER = -(1 << 63)
 
 
-def _judge(view: ViewPlan, replies: list[Any], now_us: int) -> tuple[list[Status], list[int | None]]:
-    """Return status and event time of each distinct key's row."""
-    position = view.start + len(view.features)
+def _judge(view: ViewPlan, stamps: Sequence[bytes | None], now_us: int) -> tuple[list[Status], list[int | None]]:
+    """Return status and event time of each distinct key's row, by their stored event times."""
     promise = view.promise
     fresh, alive = (_NEVER if age is None else now_us - age // _MICROSECOND for age in (promise.age, promise.ttl))
+    event_us = list(map(_moment, stamps))
     late = Status.EXPIRED if promise.policy == "missing" else Status.STALE
     dead = Status.STALE if promise.policy == "refuse" else Status.EXPIRED
-    status: list[Status] = []
-    event_us: list[int | None] = []
-    for reply in replies:
-        raw = reply[position]
-        if raw is None:
-            status.append(Status.NOT_FOUND)
-            event_us.append(None)
-            continue
-        us = _moments[raw]
-        event_us.append(us)
-        status.append(Status.FUTURE if us > now_us else dead if us < alive else late if us < fresh else Status.PRESENT)
+    status = [Status.PRESENT] * len(event_us)
+    for slot, us in enumerate(event_us):
+        if us is None:
+            status[slot] = Status.NOT_FOUND
+        elif us > now_us:
+            status[slot] = Status.FUTURE
+        elif us < alive:
+            status[slot] = dead
+        elif us < fresh:
+            status[slot] = late
     return status, event_us
 
 
