@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("punctual.client")
 
 TIMEOUT = httpx.Timeout(10.0, connect=2.0)
+_LONGEST_SECONDS = 60.0  # for a whole answer, however steadily it drips
 _ATTEMPTS = 4
 _FAILURES = 5  # in a row, and the breaker opens
 _OPEN_SECONDS = 5.0
@@ -52,7 +54,7 @@ class Answer:
     service : str
         Whose it is.
     status : int
-        HTTP status, below 400.
+        HTTP status, 200 to 299.
     headers : mapping
         Case-insensitive.
     body : bytes
@@ -82,7 +84,7 @@ class Answer:
 
 
 class HttpClient:
-    """Calls one service, from any thread.
+    """Calls one service, from any thread; all clients of one address in a process share a circuit breaker.
 
     Parameters
     ----------
@@ -116,14 +118,7 @@ class HttpClient:
             verify=trust(certificate),
             limits=httpx.Limits(max_connections=20, keepalive_expiry=20),
         )
-        self._breaker = pybreaker.CircuitBreaker(
-            fail_max=_FAILURES,
-            reset_timeout=_OPEN_SECONDS,
-            # A client's own mistake says nothing about the service.
-            exclude=[lambda error: not isinstance(error, ServiceUnavailable)],
-            name=name,
-            throw_new_error_on_trip=False,
-        )
+        self._breaker = _breaker(self.base_url)
         self._shown: dict[str, str] = {}
 
     def showing(self, key: str) -> Self:
@@ -201,7 +196,7 @@ class HttpClient:
         start = time.perf_counter()
         try:
             with self._client.stream(method, path, **given) as response:
-                body = _read(response)
+                body = _read(response, start + _LONGEST_SECONDS)
         except (httpx.TransportError, httpx.DecodingError, ValueError) as error:
             reason = str(error).rstrip(".") or type(error).__name__
             raise ServiceUnavailable(
@@ -211,15 +206,30 @@ class HttpClient:
         facts = {"service": self.name, "method": method, "path": path, "status": response.status_code}
         log.debug("called", extra={**facts, "milliseconds": round((time.perf_counter() - start) * 1000, 1)})
         answer = Answer(self.name, response.status_code, response.headers, body)
-        if response.is_error:
+        if not response.is_success:  # nor does any service of ours send one elsewhere
             raise _refusal(answer)
         return answer
 
 
-def _read(response: httpx.Response) -> bytes:
+@lru_cache(maxsize=100)
+def _breaker(url: str) -> pybreaker.CircuitBreaker:
+    """Return the breaker of an address: what one client found out, the next one of this process need not."""
+    return pybreaker.CircuitBreaker(
+        fail_max=_FAILURES,
+        reset_timeout=_OPEN_SECONDS,
+        # A client's own mistake says nothing about the service.
+        exclude=[lambda error: not isinstance(error, ServiceUnavailable)],
+        name=url,
+        throw_new_error_on_trip=False,
+    )
+
+
+def _read(response: httpx.Response, deadline: float) -> bytes:
     size, parts = 0, []
     for part in response.iter_bytes():
         size += len(part)
+        if time.perf_counter() > deadline:
+            raise ValueError(f"its answer is not whole after {_LONGEST_SECONDS:g} s")
         if size > _MOST_BYTES:
             raise ValueError(f"its answer is longer than {_MOST_BYTES} bytes")
         parts.append(part)

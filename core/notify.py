@@ -39,8 +39,9 @@ class Message:
     Attributes
     ----------
     event : str
-        What has happened, for programs: ``flow.done``, ``flow.failed``, ``monitoring.drift``, ``monitoring.alarm``,
-        ``monitoring.retraining``, ``monitoring.promotion``, ``monitoring.rollback``.
+        What has happened, for programs: ``flow.done``, ``flow.failed``, ``flow.cancelled``,
+        ``monitoring.drift``, ``monitoring.alarm``, ``monitoring.retraining``, ``monitoring.promotion``,
+        ``monitoring.rollback``.
     subject, text : str
         For people.
     facts : dict

@@ -113,6 +113,9 @@ class Settings(BaseSettings):
     keep_log_days: int | None = Field(
         None, ge=1, description="Days for which predictions stay in the log. Default: for ever."
     )
+    keep_batch_days: int = Field(
+        30, ge=1, description="Days for which files of entity ids and their predictions are kept."
+    )
     keep_pages_days: int | None = Field(
         90, ge=1, description="Days for which drift reports keep their page; their figures stay."
     )

@@ -11,6 +11,7 @@ last.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
@@ -106,6 +107,17 @@ class Flow:
             raise
         self._end(work, "done", facts)
         return facts
+
+    def cancelled(self, run_id: str) -> None:
+        """Record and tell that somebody has cancelled a run: its job is stopped and does not get to that."""
+        run = self._runs.cancelled(run_id)
+        if run is not None:
+            self._accounts.audit(run["actor"], "flow", run_id, "cancelled", detail=audit_line(run))
+            text = f"What was in use before still is. To go on with it, retry the job {run_id}."
+            facts = {"flow": run_id, "actor": run["actor"], "trigger": run["trigger"], "outcome": "cancelled"}
+            message = Message("flow.cancelled", "punctual: flow cancelled", text, facts)
+            # Who cancels does not wait for a receiver that is away.
+            threading.Thread(target=self._notifier.send, args=(message,), name="notify", daemon=True).start()
 
     def _advance(self, work: Work, trigger: str, facts: dict[str, Any]) -> None:
         steps = self._steps

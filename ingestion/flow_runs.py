@@ -60,12 +60,14 @@ class FlowRuns:
             run.model_version = facts.get("model_version")
             return as_dict(run)
 
-    def cancelled(self, run_id: str) -> None:
-        """Note that a run was cancelled; one that is over stays as it is."""
+    def cancelled(self, run_id: str) -> dict[str, Any] | None:
+        """Note that a run was cancelled, and return its row; one that has not begun or is over stays as it is: None."""
         with self._database.session() as session:
             run = session.get(FlowRun, run_id)
-            if run is not None and run.status == "running":
-                run.ended_at, run.status = SystemClock().now(), "cancelled"
+            if run is None or run.status != "running":
+                return None
+            run.ended_at, run.status = SystemClock().now(), "cancelled"
+            return as_dict(run)
 
     def again(self, run_id: str) -> None:
         """Note that a run goes on, retried."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from core.errors import Conflict, InvalidRequest, NotFound, PunctualError
 from core.files import atomic_path
-from core.jobs import Jobs
+from core.jobs import Job, Jobs
 from serving import model_store, uploads
 from serving.log import PredictionIds, PredictionLog
 from serving.lookup import Lookup
@@ -50,17 +50,16 @@ def jobs_of(repo: FeatureRepo, settings: Settings) -> Jobs:
     return jobs
 
 
-def result_of(repo: FeatureRepo, jobs: Jobs, job_id: str) -> Path:
+def result_of(repo: FeatureRepo, job: Job) -> Path:
     """Return the file with a job's predictions.
 
     Raises
     ------
     NotFound
-        When there is no such job, or its file was removed.
+        When its file was removed.
     Conflict
         When the job is not done.
     """
-    job = jobs.get(job_id)
     if job.status != "done":
         raise Conflict(f"{job.id} is {job.status}: it has no result{'' if job.over else ' yet'}.")
     path = _folder(repo, job.id) / "result.parquet"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Header, Request, Response
 from fastapi.responses import FileResponse
 
-from core.jobs import started
+from core.errors import TooManyRequests
+from core.jobs import own_job, started
 from core.service import principal, problems, requires
 from serving import uploads
 from serving.batch import KIND, result_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
     from serving.resolve import Needs
 
+_MOST_WAITING = 20  # files of one caller
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _UPLOAD = {
     "required": True,
@@ -47,7 +49,7 @@ def add_batch_routes(
         tags=["predictions"],
         summary="Predict for a file of entities, as a job",
         status_code=202,
-        responses={202: {"description": "The job; Location says where to look at it."}, **_answers(413, 422, 503)},
+        responses={202: {"description": "The job; Location says where to look at it."}, **_answers(413, 422, 429, 503)},
         openapi_extra=requires("predict", max_body_bytes=settings.max_upload_bytes, requestBody=_UPLOAD),
     )
     async def predict_batch(
@@ -61,6 +63,7 @@ def add_batch_routes(
         kind, caller = request.headers.get("content-type", ""), principal(request).name
 
         def queue() -> Job:
+            _check_open(jobs, caller)
             table = uploads.read(body, kind, needs)
             arguments = {"upload": uploads.keep(repo.layout, table, body), "rows": table.num_rows}
             return jobs.start(KIND, arguments, actor=caller, idempotency_key=idempotency_key)
@@ -75,9 +78,22 @@ def add_batch_routes(
         responses={200: {"content": {uploads.PARQUET[0]: _FILE}}, **_answers(404, 409)},
         openapi_extra=requires("predict", "read"),
     )
-    def result(job_id: str) -> Response:
-        path = result_of(repo, jobs, job_id)
+    def result(request: Request, job_id: str) -> Response:
+        path = result_of(repo, own_job(jobs, request, job_id))
         return FileResponse(path, media_type=uploads.PARQUET[0], filename=f"{job_id}.parquet")
+
+
+def _check_open(jobs: Jobs, caller: str) -> None:
+    """Let nobody fill the queue for all.
+
+    Raises
+    ------
+    TooManyRequests
+        When the caller has as many files waiting as one may.
+    """
+    waiting = len(jobs.list(KIND, "queued", _MOST_WAITING, actor=caller))
+    if waiting >= _MOST_WAITING:
+        raise TooManyRequests(f"{waiting} of your files wait for their predictions already.", retry_after=60)
 
 
 def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:

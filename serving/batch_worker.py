@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from core.clock import SystemClock
 from core.logs import setup_logs
 from core.processes import follow_standard_input
 from core.repo import FeatureRepo
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _NICE = 10
 _STOP_SECONDS = 20.0
 _AGAIN_SECONDS = 5.0
+_SWEEP_SECONDS = 3600.0
 
 
 class BatchWorker:
@@ -78,14 +81,18 @@ def main() -> None:
     follow_standard_input()  # first of all: until there is something to lose, the end is at once
     settings = get_settings()
     setup_logs(settings.log_level, settings.log_format)
+    from serving import uploads
     from serving.batch import jobs_of
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    jobs = jobs_of(FeatureRepo.load(settings.feature_repo), settings)
+    repo = FeatureRepo.load(settings.feature_repo)
+    jobs = jobs_of(repo, settings)
     jobs.launch()
-    stop.wait()
+    while not stop.is_set():
+        uploads.sweep(repo.layout, SystemClock().now() - timedelta(days=settings.keep_batch_days))
+        stop.wait(_SWEEP_SECONDS)
     jobs.close()
 
 

@@ -35,8 +35,8 @@ class Explainer:
         self._models: OrderedDict[tuple[str, int], PredictionModel] = OrderedDict()
         self._lock = threading.Lock()
 
-    def explain(self, prediction_id: str) -> dict[str, Any]:
-        """Return a prediction with what made it, the largest contribution first.
+    def explain(self, prediction_id: str, *, asked_by: str | None = None) -> dict[str, Any]:
+        """Return a prediction with what made it, the largest contribution first; ``asked_by`` as in ``lineage.find``.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class Explainer:
         Conflict
             When the model has no exact explanation, or its copy is no longer here.
         """
-        record = lineage.find(self._layout, prediction_id)
+        record = lineage.find(self._layout, prediction_id, asked_by=asked_by)
         model = self._model(record["model_version"])
         features = record["features"]
         matrix = model.matrix({feature.name: [features[feature.name]] for feature in model.features})

@@ -19,13 +19,22 @@ if TYPE_CHECKING:
 _JSON = ("entity", "features", "features_as_of")
 
 
-def find(layout: Layout, prediction_id: str) -> dict[str, Any]:
+def find(layout: Layout, prediction_id: str, *, asked_by: str | None = None) -> dict[str, Any]:
     """Return a logged prediction with the lineage of the model that made it.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where log and models are.
+    prediction_id : str
+        As ``/predict`` returned it.
+    asked_by : str, optional
+        Look among what this actor asked for alone.
 
     Raises
     ------
     UnknownEntity
-        When the log holds no such id.
+        When the log holds no such id, or it is the answer to somebody else.
     """
     day = PredictionIds.date_of(prediction_id)
     record = _of_day(layout, day, prediction_id) if day else None
@@ -33,7 +42,7 @@ def find(layout: Layout, prediction_id: str) -> dict[str, Any]:
         # A part is filed under the day of its first row: around midnight it may be the day before.
         before = date.fromisoformat(day) - timedelta(days=1)
         record = _of_day(layout, before.isoformat(), prediction_id)
-    if record is None:
+    if record is None or asked_by not in (None, record.get("actor")):
         raise UnknownEntity(
             f"The log holds no prediction {prediction_id!r}.",
             hint="Ids are 32 hexadecimal digits, as /predict returns them.",

@@ -126,12 +126,12 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         tags=["predictions"],
         summary="Predict for one or many entities by id",
         responses=problems(PredictResponse, 404, 409, 413, 422, 503),
-        openapi_extra=requires("predict", requestBody=prediction_body),
+        openapi_extra=requires("predict", audited=False, requestBody=prediction_body),  # each is in the log of its own
     )
 
     add_gauges(app, "model", lambda: model_gauges(service.live, repo.clock))
     add_batch_routes(app, repo=repo, settings=settings, jobs=jobs, wanted=lambda: service.live.needs)
-    add_job_routes(app, jobs, scope="predict")
+    add_job_routes(app, jobs, scope="predict", private=True)
     _add_reading(app, repo, service, entity_in_path)
     return harden(app, {("POST", "/predict"): ("predict", predict)})
 
@@ -156,10 +156,10 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
         responses=problems(None, 404),
         openapi_extra=requires("predict", "read"),
     )
-    async def prediction(prediction_id: str) -> Response:
+    async def prediction(request: Request, prediction_id: str) -> Response:
         def look() -> dict[str, Any]:
             service.log.flush()
-            return lineage.find(repo.layout, prediction_id)
+            return lineage.find(repo.layout, prediction_id, asked_by=_only(request))
 
         return json_response(await asyncio.to_thread(look))
 
@@ -170,10 +170,10 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
         responses=problems(None, 404, 409),
         openapi_extra=requires("predict", "read"),
     )
-    async def explain(prediction_id: str) -> Response:
+    async def explain(request: Request, prediction_id: str) -> Response:
         def look() -> dict[str, Any]:
             service.log.flush()
-            return explainer.explain(prediction_id)
+            return explainer.explain(prediction_id, asked_by=_only(request))
 
         return json_response(await asyncio.to_thread(look))
 
@@ -186,6 +186,12 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
     )
     async def features(entity: str = Path(include_in_schema=False)) -> Response:
         return json_response(await entities.describe(service.live.served, entity, repo.clock.now()))
+
+
+def _only(request: Request) -> str | None:
+    """Return whose predictions the caller is shown, or None for everybody's."""
+    caller = principal(request)
+    return None if caller.sees_others else caller.name
 
 
 def create() -> ASGIApp:

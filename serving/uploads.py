@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import shutil
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -24,6 +28,7 @@ CSV = ("text/csv", "application/csv")
 PARQUET = ("application/vnd.apache.parquet", "application/x-parquet", "application/parquet")
 _MOST_ROWS = 5_000_000
 _MOST_UNPACKED = 20  # times the size of the file: more is no table of ids, but something that swells on purpose
+_MOST_TEXT = 256_000_000  # bytes of a column of texts
 _ARROW: dict[ValueType, pa.DataType] = {
     ValueType.STRING: pa.string(),
     ValueType.INT64: pa.int64(),
@@ -49,10 +54,22 @@ def keep(layout: Layout, table: pa.Table, body: bytes) -> str:
     """Keep a checked table under the content hash of the file it came from, and return that."""
     upload = hashlib.sha256(body).hexdigest()[:32]
     path = path_of(layout, upload)
-    if not path.is_file():
+    try:
+        os.utime(path)  # it is wanted again, and kept as long as a new one
+    except FileNotFoundError:
         with atomic_path(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
     return upload
+
+
+def sweep(layout: Layout, before: datetime) -> int:
+    """Remove uploads and results that nobody has touched since ``before`` (UTC); return how many."""
+    gone = 0
+    for path in (*folder(layout).glob("uploads/*.parquet"), *folder(layout).glob("results/*")):
+        if path.stat().st_mtime < before.timestamp():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            gone += 1
+    return gone
 
 
 def read(body: bytes, content_type: str, needs: Needs) -> pa.Table:
@@ -78,17 +95,13 @@ def read(body: bytes, content_type: str, needs: Needs) -> pa.Table:
     if kind in CSV:
         table = _csv(body, needs)
     elif kind in PARQUET:
-        table = _parquet(body)
+        table = _parquet(body, needs)
     else:
         raise InvalidRequest(
             f"The content type {content_type[:60]!r} is neither CSV nor Parquet.",
             hint=f"Send text/csv or {PARQUET[0]}.",
         )
-    try:
-        names = table.column_names
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"The file's column names are not UTF-8: {error}.") from error
-    _check_columns(names, needs)
+    _check_columns(table.schema, needs)
     if table.num_rows == 0:
         raise InvalidRequest("The file has no rows.")
     if table.num_rows > _MOST_ROWS:
@@ -108,25 +121,59 @@ def _csv(body: bytes, needs: Needs) -> pa.Table:
         raise InvalidRequest(f"The file cannot be read as CSV: {error}.", hint="Send UTF-8 with a header.") from error
 
 
-def _parquet(body: bytes) -> pa.Table:
+def _parquet(body: bytes, needs: Needs) -> pa.Table:
     try:
         file = pq.ParquetFile(io.BytesIO(body))
+        _check_columns(file.schema_arrow, needs)
         unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         if file.metadata.num_rows > _MOST_ROWS or unpacked > _MOST_UNPACKED * max(len(body), 1 << 20):
             raise BatchTooLarge(
                 f"The file unpacks to {file.metadata.num_rows} rows and {unpacked} bytes.", hint="Split it."
             )
-        return file.read()
+        # One long text that many rows repeat is small in the file, and in memory as long as it is kept once.
+        texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
+        table = pq.ParquetFile(io.BytesIO(body), read_dictionary=texts).read()
+        return pa.table({name: _spelled_out(name, table[name]) for name in table.column_names})
     except (pa.ArrowException, OSError) as error:
         raise InvalidRequest(f"The file cannot be read as Parquet: {error}.") from error
 
 
-def _check_columns(names: list[str], needs: Needs) -> None:
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _spelled_out(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column whose repeated values were kept once with a value for each row.
+
+    Raises
+    ------
+    BatchTooLarge
+        When that would take more memory than any ids do.
+    """
+    if not pa.types.is_dictionary(column.type):
+        return column
+    size = sum(
+        pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+        for chunk in column.chunks
+        if _is_text(chunk.dictionary.type)
+    )
+    if size > _MOST_TEXT:
+        raise BatchTooLarge(f"The column {name!r} unpacks to {size} bytes of text.", hint="Split the file.")
+    return column.cast(column.type.value_type)
+
+
+def _check_columns(schema: pa.Schema, needs: Needs) -> None:
+    try:
+        names = schema.names
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The file's column names are not UTF-8: {error}.") from error
     allowed = ", ".join(needs.types)
     if twice := [name for name in names if names.count(name) > 1]:
         raise InvalidRequest(f"The file has the column {twice[0][:60]!r} twice.")
     if unknown := [name for name in names if name not in needs.types]:
         raise InvalidRequest(f"The file has an unknown column {unknown[0][:60]!r}.", hint=f"Allowed: {allowed}.")
+    if nested := [field for field in schema if pa.types.is_nested(field.type)]:
+        raise InvalidRequest(f"The column {nested[0].name!r} is {nested[0].type}, which holds more than a value a row.")
     if missing := [name for name in needs.entity_keys if name not in names]:
         raise InvalidRequest(f"The file has no column {missing[0]!r}.", hint=f"Allowed: {allowed}.")
     needed = [name for name in needs.types if name not in needs.lookups and name not in names]

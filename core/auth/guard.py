@@ -40,6 +40,7 @@ log = logging.getLogger("punctual.guard")
 POLL_SECONDS = 0.3
 GRACE_SECONDS = 60.0
 _USED_SECONDS = 60.0
+_AHEAD_SECONDS = 0.5  # by which the clock of another machine may be ahead of ours
 _LONGEST = 2048  # bytes of a credential
 _NEVER = float("inf")
 
@@ -163,8 +164,9 @@ class Guard:
         live = snapshot.sessions.get(token.session)
         if live is not None and live.token == token.id and self._clock.now().timestamp() < live.until:
             return live.principal
-        # Made after we last looked: its signature vouches for it until the next look, in a moment.
-        if token.at > snapshot.asked:
+        # Made after we last looked: its signature vouches for it until the next look, in a moment. One from a clock
+        # that is ahead of ours would be vouched for until we get there, ended or not: it has to be found by a look.
+        if snapshot.asked < token.at <= self._clock.now().timestamp() + _AHEAD_SECONDS:
             return token.principal
         raise refused()
 

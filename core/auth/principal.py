@@ -47,6 +47,11 @@ class Principal:
         """Say whether it has a scope."""
         return allows(self.scopes, scope)
 
+    @property
+    def sees_others(self) -> bool:
+        """Whether what others asked for and were answered is shown to it."""
+        return self.may("data") or self.may("train")
+
 
 def allows(scopes: frozenset[str], scope: str) -> bool:
     """Say whether somebody with ``scopes`` may do what asks for ``scope``."""

@@ -12,8 +12,8 @@ _ID = re.compile(r"[a-z][a-z0-9-]{0,40}-[0-9a-f]{20}")
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-def new_id(kind: str, key: str | None) -> str:
-    """Return the id of a job of this kind that is started with this key.
+def new_id(kind: str, key: str | None, actor: str) -> str:
+    """Return the id of a job of this kind that somebody starts with this key; others' equal keys are other jobs.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def new_id(kind: str, key: str | None) -> str:
         return f"{kind}-{uuid.uuid4().hex[:20]}"
     if not _KEY.fullmatch(key):
         raise InvalidRequest("An idempotency key is 1 to 200 visible ASCII characters.")
-    return f"{kind}-{sha256(f'{kind} {key}'.encode()).hexdigest()[:20]}"
+    return f"{kind}-{sha256(f'{kind} {key} {actor}'.encode()).hexdigest()[:20]}"
 
 
 def is_job_id(text: str) -> bool:

@@ -112,7 +112,7 @@ class Jobs(Declared):
         actor : str
             Who or what starts it.
         idempotency_key : str, optional
-            The same key again gives the same job, whatever has become of it.
+            The same key of the same actor again gives the same job, whatever has become of it.
         alone : bool
             Refuse if a job of this kind is queued or running already.
 
@@ -126,13 +126,14 @@ class Jobs(Declared):
             When the store does not answer; nothing is queued then.
         """
         chosen = self._kinds[kind]
-        name = new_id(kind, idempotency_key)
+        name = new_id(kind, idempotency_key, actor)
         arguments = json.loads(json.dumps(arguments, default=str))
         options: EnqueueOptions = {
             "workflow_name": kind,
             "queue_name": chosen.queue,
             "workflow_id": name,
             "app_version": VERSION,
+            "authenticated_user": actor,
             "attributes": first_notes(chosen.steps, actor),
         }
         if alone:
@@ -169,8 +170,10 @@ class Jobs(Declared):
             raise NotFound(f"There is no job {job_id[:80]!r}.", hint="GET /jobs lists them.")
         return job
 
-    def list(self, kind: str | None = None, status: str | None = None, limit: int = 50) -> list[Job]:
-        """Return jobs, newest first.
+    def list(
+        self, kind: str | None = None, status: str | None = None, limit: int = 50, *, actor: str | None = None
+    ) -> list[Job]:
+        """Return jobs, newest first; with ``actor`` those that they started.
 
         Raises
         ------
@@ -185,6 +188,7 @@ class Jobs(Declared):
             found = self._client.list_workflows(
                 name=[kind] if kind else [*self._kinds],
                 status=WORDS[status] if status else None,
+                user=actor,
                 limit=max(1, min(limit, MAX_LISTED)),
                 sort_desc=True,
             )
@@ -255,8 +259,9 @@ class Jobs(Declared):
         DatabaseUnavailable
             When the store does not answer.
         """
-        waiting = await asyncio.to_thread(self.list, None, "queued", MAX_LISTED)
-        return {"here": self.leads, "queued": len(waiting)}
+        tally = await asyncio.to_thread(self.tally)
+        queued = sum(number for kind, word, number, *_ in tally if kind in self._kinds and word in WORDS["queued"])
+        return {"here": self.leads, "queued": queued}
 
     @property
     def kinds(self) -> Sequence[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Header, Query, Response
+from fastapi import Header, Query, Request, Response
 
+from core.errors import NotFound
 from core.jobs.jobs import MAX_LISTED
 from core.jobs.metrics import job_gauges
 from core.jobs.model import Status
-from core.service import add_gauges, json_response, problems, requires
+from core.service import add_gauges, json_response, principal, problems, requires
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -55,7 +56,13 @@ def started(job: Job, prefix: str = "", **more: Any) -> Response:
 
 
 def add_job_routes(
-    app: FastAPI, jobs: Jobs, *, scope: str, prefix: str = "", reading: tuple[str, ...] = ("read",)
+    app: FastAPI,
+    jobs: Jobs,
+    *,
+    scope: str,
+    prefix: str = "",
+    reading: tuple[str, ...] = ("read",),
+    private: bool = False,
 ) -> None:
     """Add ``/jobs``, ``/jobs/{job_id}``, its log, cancel and retry; and tell Prometheus of the jobs.
 
@@ -69,18 +76,27 @@ def add_job_routes(
         What it takes to cancel and retry; that, or one of ``reading``, to look.
     prefix : str
         Path before ``/jobs``, for example ``/training``.
+    private : bool
+        Whether a job is there for whoever started it, and for those who may see what others asked for.
     """
+
+    def own(request: Request, job_id: str) -> Job:
+        return own_job(jobs, request, job_id) if private else jobs.get(job_id)
+
     look = requires(scope, *(s for s in reading if s != scope))
     base: dict[str, Any] = {"tags": ["jobs"]}
     add_gauges(app, "jobs", lambda: job_gauges(jobs))
 
     @app.get(f"{prefix}/jobs", summary="Jobs, newest first", openapi_extra=look, responses=problems(None, 422), **base)
     def list_jobs(
+        request: Request,
         kind: Annotated[str | None, Query(max_length=80)] = None,
         status: Status | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50,
     ) -> Response:
-        return json_response({"jobs": [job.as_dict() for job in jobs.list(kind, status, limit)]})
+        caller = principal(request)
+        actor = caller.name if private and not caller.sees_others else None
+        return json_response({"jobs": [job.as_dict() for job in jobs.list(kind, status, limit, actor=actor)]})
 
     @app.get(
         f"{prefix}/jobs/{{job_id}}",
@@ -89,8 +105,8 @@ def add_job_routes(
         responses={200: JOB, **problems(None, 404)},
         **base,
     )
-    def get_job(job_id: str) -> Response:
-        return json_response(jobs.get(job_id).as_dict())
+    def get_job(request: Request, job_id: str) -> Response:
+        return json_response(own(request, job_id).as_dict())
 
     @app.get(
         f"{prefix}/jobs/{{job_id}}/log",
@@ -100,10 +116,11 @@ def add_job_routes(
         **base,
     )
     def get_log(
+        request: Request,
         job_id: str,
         since: Annotated[int, Query(ge=0, le=1_000_000, description="First line: the last answer's `next`.")] = 0,
     ) -> Response:
-        lines = jobs.log(job_id, since)
+        lines = jobs.log(own(request, job_id).id, since)
         return json_response({"lines": lines, "next": since + len(lines)})
 
     @app.post(
@@ -113,8 +130,8 @@ def add_job_routes(
         responses={200: JOB, **problems(None, 404, 409)},
         **base,
     )
-    def cancel_job(job_id: str) -> Response:
-        return json_response(jobs.cancel(job_id).as_dict())
+    def cancel_job(request: Request, job_id: str) -> Response:
+        return json_response(jobs.cancel(own(request, job_id).id).as_dict())
 
     @app.post(
         f"{prefix}/jobs/{{job_id}}/retry",
@@ -124,5 +141,19 @@ def add_job_routes(
         responses={202: JOB, **problems(None, 404, 409)},
         **base,
     )
-    def retry_job(job_id: str) -> Response:
-        return started(jobs.retry(job_id), prefix)
+    def retry_job(request: Request, job_id: str) -> Response:
+        return started(jobs.retry(own(request, job_id).id), prefix)
+
+
+def own_job(jobs: Jobs, request: Request, job_id: str) -> Job:
+    """Return a job that the caller started, or that they may see as they may see what others asked for.
+
+    Raises
+    ------
+    NotFound
+        When there is none, or it is somebody else's: which of them, is not said.
+    """
+    job, caller = jobs.get(job_id), principal(request)
+    if job.actor != caller.name and not caller.sees_others:
+        raise NotFound(f"There is no job {job_id[:80]!r}.", hint="GET /jobs lists them.")
+    return job

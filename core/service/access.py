@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("punctual.audit")
 
 PUBLIC = "public"
-_EXTENSION, _LIMIT = "x-required-scopes", "x-max-body-bytes"
+_EXTENSION, _LIMIT, _AUDITED = "x-required-scopes", "x-max-body-bytes", "x-audited"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def requires(*scopes: str, max_body_bytes: int | None = None, **openapi: Any) -> dict[str, Any]:
+def requires(*scopes: str, max_body_bytes: int | None = None, audited: bool = True, **openapi: Any) -> dict[str, Any]:
     """Return a route's ``openapi_extra``: any one of ``scopes`` is needed; ``admin`` always suffices.
 
     Parameters
@@ -39,6 +39,8 @@ def requires(*scopes: str, max_body_bytes: int | None = None, **openapi: Any) ->
         alone, for no key at all.
     max_body_bytes : int, optional
         Largest body of this route, where it is another than ``PUNCTUAL_MAX_BODY_BYTES``.
+    audited : bool
+        Whether the audit log is told of a request that is not a GET; False where another record is kept of each.
     **openapi
         Other members of the OpenAPI operation.
 
@@ -51,7 +53,8 @@ def requires(*scopes: str, max_body_bytes: int | None = None, **openapi: Any) ->
         raise ConfigError(f"{scopes!r} are no scopes.", hint=f"Use {', '.join(SCOPES)}, {SELF}, or PUBLIC alone.")
     security: list[dict[str, list[str]]] = [] if scopes == (PUBLIC,) else [{"bearer": []}, {"api_key": []}]
     limit = {} if max_body_bytes is None else {_LIMIT: max_body_bytes}
-    return {_EXTENSION: list(scopes), "security": security, **limit, **openapi}
+    recorded = {} if audited else {_AUDITED: False}
+    return {_EXTENSION: list(scopes), "security": security, **limit, **recorded, **openapi}
 
 
 def principal(request: Request) -> Principal:
@@ -78,7 +81,7 @@ class GuardedRoute(APIRoute):
                 f"The route {self.path} does not say who may call it.", hint="Give it openapi_extra=requires(...)."
             )
         handler = bounded(super().get_route_handler(), extra.get(_LIMIT))
-        audited = "GET" not in (self.methods or ()) and not set(scopes) & {PUBLIC, "predict"}
+        audited = "GET" not in (self.methods or ()) and PUBLIC not in scopes and extra.get(_AUDITED, True)
         return guarded(handler, tuple(scopes), audited=audited, action=f"{'/'.join(self.methods or ())} {self.path}")
 
 

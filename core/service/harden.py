@@ -38,7 +38,6 @@ _HEADERS = [
 _CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 UNMATCHED = "unmatched"
-_SHOWN = 200
 _WANTED = frozenset(
     (b"x-request-id", b"authorization", b"x-api-key", b"host", b"x-forwarded-for", b"x-forwarded-proto")
 )
@@ -124,18 +123,18 @@ class Harden:
         try:
             await self._answer(scope, receive, send_marked, path, given.get(b"host", b""), address)
         except ClientDisconnect:
-            log.info("the client went away while sending", extra={"path": path})
+            log.info("the client went away while sending", extra={"route": self._route(scope, path)})
         except PunctualError as error:
             if status == 0:
                 await error_response(error)(scope, receive, send_marked)
         except Exception:  # the client never sees the trace
-            log.exception("unexpected error", extra={"path": path})
+            log.exception("unexpected error", extra={"route": self._route(scope, path)})
             if status == 0:
                 await unexpected_response()(scope, receive, send_marked)
         finally:
             seconds = time.perf_counter() - start
             self._metrics.observe(scope["method"], self._route(scope, path), status, seconds)
-            level = logging.INFO if status >= 400 else logging.DEBUG
+            level = logging.INFO if status >= 400 or self._is_told(scope, path) else logging.DEBUG
             if log.isEnabledFor(level):
                 log.log(level, "request", extra=self._facts(scope, path, status, seconds))
             correlation_id.reset(token)
@@ -183,13 +182,16 @@ class Harden:
             return path
         return str(getattr(scope.get("route"), "path", UNMATCHED))
 
+    def _is_told(self, scope: Scope, path: str) -> bool:
+        """Say whether a request that went well gets its line: not a prediction, which has its own log, nor a probe."""
+        return (scope["method"], path) not in self._direct and not path.startswith(("/health", "/metrics"))
+
     def _facts(self, scope: Scope, path: str, status: int, seconds: float) -> dict[str, Any]:
         # No query, no body, and no ids in the path: they may be somebody's.
-        route = self._route(scope, path)
         caller = scope.get("punctual.principal")
         return {
             "method": scope["method"],
-            "route": route if route != UNMATCHED else path[:_SHOWN],
+            "route": self._route(scope, path),
             "status": status,
             "milliseconds": round(seconds * 1000, 2),
             "address": scope["punctual.address"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -28,9 +29,10 @@ def add_health(app: FastAPI, name: str, checks: Mapping[str, Check]) -> None:
         Each dependency's check: returns facts about it, or raises a ``PunctualError``. A fact ``status`` of
         ``"degraded"`` says that something is not as it should be and the service is ready all the same.
     """
+    look = _Look(checks)
 
     async def ready() -> Response:
-        found = {dependency: await _checked(check) for dependency, check in checks.items()}
+        found = await look.facts()
         good = all(dependency["status"] != "error" for dependency in found.values())
         status = "ready" if good else "unavailable"
         content = {"service": name, "status": status, "live": True, "dependencies": found}
@@ -49,6 +51,23 @@ def add_health(app: FastAPI, name: str, checks: Mapping[str, Check]) -> None:
             operation_id=f"ready{path.replace('/', '_')}",
             responses={503: {"description": "Not ready; the body says which dependency is away."}},
         )(ready)
+
+
+class _Look:
+    """Makes the checks, one round at a time: however many ask meanwhile, all get what that round finds."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self._round: asyncio.Task[dict[str, dict[str, Any]]] | None = None
+
+    async def facts(self) -> dict[str, dict[str, Any]]:
+        """Return what is found, by dependency."""
+        if self._round is None or self._round.done():
+            self._round = asyncio.create_task(self._all())
+        return await asyncio.shield(self._round)  # whoever goes away takes nobody's answer along
+
+    async def _all(self) -> dict[str, dict[str, Any]]:
+        return {dependency: await _checked(check) for dependency, check in self._checks.items()}
 
 
 async def _checked(check: Check) -> dict[str, Any]:

@@ -87,6 +87,29 @@ def test_a_body_that_trickles_is_given_up_when_it_stops():
         released.set()
 
 
+def test_a_body_that_drips_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("core.http._LONGEST_SECONDS", 0.5)
+
+    def drip(peer, _):
+        for byte in answer({"a": "b" * 1000}):
+            peer.sendall(bytes((byte,)))
+            if over.wait(0.01):
+                return
+
+    over = threading.Event()
+    with Wire(drip) as wire, client(wire) as http:
+        with pytest.raises(ServiceUnavailable, match="not whole after"):
+            http.call("POST", "/x")
+        over.set()
+
+
+def test_nobody_is_sent_elsewhere():
+    with Wire(says({}, "302 Found", "location: http://127.0.0.1:1/\r\n")) as wire, client(wire) as http:
+        with pytest.raises(ServiceUnavailable, match="302"):
+            http.call("POST", "/x")
+    assert len(wire.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(401, Unauthenticated), (403, Forbidden), (404, NotFound), (409, Conflict), (422, InvalidRequest)],
@@ -149,6 +172,16 @@ def test_the_breaker_opens_after_failures_in_a_row_and_closes_when_the_service_i
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         assert answered.json() == {"good": True}
+
+
+def test_what_one_client_found_out_the_next_one_knows():
+    with Wire(problem(503, "away")) as wire:
+        for _ in range(5):
+            with client(wire) as http, pytest.raises(ServiceUnavailable, match="away"):
+                http.call("POST", "/x")
+        with client(wire) as http, pytest.raises(ServiceUnavailable, match="5 times in a row"):
+            http.call("POST", "/x")
+        assert len(wire.requests) == 5
 
 
 def test_a_client_s_own_mistakes_do_not_open_the_breaker():

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message as Mail
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -19,39 +17,17 @@ from core.errors import ConfigError
 from core.notify import SIGNATURE, Message, Notifier, signature
 from core.settings import Settings
 from tests.conftest import free_port
+from tests.receiver import Hook, hooked
 
 MESSAGE = Message(
     "flow.done", "punctual: flow done\r\nBcc: all@example.org", "It went well.", {"api_key": "s3cret", "n": 1}
 )
 
 
-class Hook:
-    """A webhook's receiver."""
-
-    def __init__(self) -> None:
-        self.answers = [200]
-        self.got: list[tuple[dict[str, str], bytes]] = []
-
-
 @pytest.fixture
 def hook() -> Iterator[tuple[Hook, str]]:
-    seen = Hook()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            seen.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(seen.answers.pop(0) if len(seen.answers) > 1 else seen.answers[0])
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        yield seen, f"http://127.0.0.1:{server.server_port}/hook"
-        server.shutdown()
-        thread.join()
+    with hooked() as given:
+        yield given
 
 
 class Inbox:

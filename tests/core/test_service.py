@@ -38,6 +38,7 @@ class Life:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.away = False
+        self.looks = self.looking = self.at_once = 0
 
 
 @pytest.fixture
@@ -61,6 +62,10 @@ def make_service(life: Life, repo: FeatureRepo, **settings: Any) -> Harden:
         life.events.append("down")
 
     async def store() -> dict[str, Any]:
+        life.looks, life.looking = life.looks + 1, life.looking + 1
+        life.at_once = max(life.at_once, life.looking)
+        await asyncio.sleep(0.01)
+        life.looking -= 1
         if life.away:
             raise StoreUnavailable("Redis does not answer.", hint="Start it.")
         return {"address": "here"}
@@ -260,11 +265,12 @@ def test_every_answer_carries_safe_headers(service: Api, path: str) -> None:
 
 
 def test_one_line_in_the_log_a_request(service: Api, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, logger="punctual.service"):
+    with caplog.at_level(logging.INFO, logger="punctual.service"):
         service.get("/who")
-        service.get("/nowhere")
+        service.get("/nowhere/of/anna@example.org")
+        service.get("/health")
     lines = [r for r in caplog.records if r.getMessage() == "request"]
-    assert [(r.route, r.status, r.method) for r in lines] == [("/who", 200, "GET"), ("/nowhere", 404, "GET")]  # type: ignore[attr-defined]
+    assert [(r.route, r.status, r.method) for r in lines] == [("/who", 200, "GET"), ("unmatched", 404, "GET")]  # type: ignore[attr-defined]
     assert all(r.milliseconds >= 0 for r in lines)  # type: ignore[attr-defined]
 
 
@@ -276,6 +282,13 @@ def test_healthy_with_everything_it_depends_on_named(service: Api) -> None:
     assert found["store"]["address"] == "here"
     assert found["model"]["version"] == "3"
     assert all(d["milliseconds"] >= 0 for d in found.values())
+
+
+def test_however_many_ask_each_check_is_made_once_at_a_time(service: Api, life: Life) -> None:
+    answers = service.gather([("GET", "/health", {})] * 50)
+    assert {answer.status_code for answer in answers} == {200}
+    assert 1 <= life.looks < 10
+    assert life.at_once == 1
 
 
 def test_alive_but_not_ready_while_something_is_away(service: Api, life: Life) -> None:

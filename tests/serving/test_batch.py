@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -17,9 +18,15 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from core.clock import SystemClock
 from core.jobs import Job, Jobs
+from core.repo import FeatureRepo
+from serving import uploads
 from serving.batch import jobs_of
+from serving.resolve import needs
+from stores.registry import open_store
 from tests.asgi import Api, problem
+from tests.core.keys import accounts_of
 from tests.serving.test_log import eventually, logged
 from tests.serving.test_server import ROOT
 from tests.serving.world import World, service, settings_of
@@ -142,11 +149,82 @@ def test_a_file_that_swells(api: Api) -> None:
     problem(upload(api, swollen, PARQUET), 413)
 
 
+def test_a_text_that_swells(orders_api: Api) -> None:
+    rows = 100_000
+    content = {"order_id": ["x" * 5_000] * rows, "express": [True] * rows, "discount": [0.5] * rows}
+    swollen = as_parquet(pa.table({**content, "channel": ["web"] * rows}))
+    assert len(swollen) < 20_000
+    assert "500000000" in problem(upload(orders_api, swollen, PARQUET), 413)["detail"]
+
+
+def test_a_text_that_many_rows_share_is_fine(orders_repo: FeatureRepo) -> None:
+    table = pa.table({"order_id": ["A1"] * 1000, "channel": ["web", None] * 500, "express": [True] * 1000})
+    table = table.append_column("discount", pa.array([0.5] * 1000))
+    assert uploads.read(as_parquet(table), PARQUET, needs(orders_repo, open_store(orders_repo))).equals(table)
+
+
+def test_what_somebody_asked_by_the_file_is_theirs(working: tuple[Api, Jobs, World]) -> None:
+    api, _, world = working
+    keys = accounts_of(world.repo, settings_of(world.repo)).keys
+    other = {"authorization": f"Bearer {keys.create('other', ['predict', 'read'], owner='tests')[0]}"}
+    overseer = {"authorization": f"Bearer {keys.create('overseer', ['predict', 'data'], owner='tests')[0]}"}
+    monday = {"idempotency-key": "monday"}
+    job = upload(api, b"loan_id\n3000\n", "text/csv", **monday).json()["id"]
+    assert over(api, job)["status"] == "done"
+    made = result(api, job)["prediction_id"][0].as_py()
+    for path in (f"/jobs/{job}", f"/jobs/{job}/log", f"/predict/batch/{job}/result", f"/predictions/{made}"):
+        assert api.get(path).status_code == 200, path
+        assert api.get(path, headers=overseer).status_code == 200, path
+        problem(api.get(path, headers=other), 404)
+    problem(api.get(f"/explain/{made}", headers=other), 404)
+    for deed in ("cancel", "retry"):
+        problem(api.post(f"/jobs/{job}/{deed}", headers=other), 404)
+    assert [one["id"] for one in api.get("/jobs").json()["jobs"]] == [job]
+    assert api.get("/jobs", headers=other).json() == {"jobs": []}
+    theirs = upload(api, b"loan_id\n3001\n", "text/csv", **monday, **other)
+    assert theirs.status_code == 202, "another's key of the same name is another key"
+    assert theirs.json()["id"] != job
+
+
+def test_nobody_fills_the_queue_for_all(own_world: World) -> None:
+    with service(own_world.repo) as api:
+        own_world.fill()
+        for row in range(20):
+            assert upload(api, b"loan_id\n%d\n" % (3000 + row), "text/csv").status_code == 202
+        refused = upload(api, b"loan_id\n3999\n", "text/csv")
+        assert refused.headers["retry-after"] == "60"
+        problem(refused, 429)
+
+
+def test_what_starts_and_stops_jobs_is_in_the_audit_log(working: tuple[Api, Jobs, World]) -> None:
+    api, _, world = working
+    job = upload(api, b"loan_id\n3000\n", "text/csv").json()["id"]
+    over(api, job)
+    api.post(f"/jobs/{job}/cancel")
+    api.predict({"loan_id": 3000})
+    records = accounts_of(world.repo, settings_of(world.repo)).audit_log()
+    told = [(one["action"], one["outcome"]) for one in records if one["actor"] == "key:tests"]
+    assert told[:2] == [("POST /jobs/{job_id}/cancel", "refused (409)"), ("POST /predict/batch", "done")]
+
+
+def test_files_are_kept_for_as_long_as_the_setting_says(working: tuple[Api, Jobs, World]) -> None:
+    api, _, world = working
+    layout = world.repo.layout
+    old, new = (upload(api, b"loan_id\n%d\n" % row, "text/csv").json() for row in (3000, 3001))
+    for job in (old, new):
+        over(api, job["id"])
+    for path in (uploads.path_of(layout, old["arguments"]["upload"]), uploads.folder(layout) / "results" / old["id"]):
+        os.utime(path, (1e9, 1e9))
+    assert uploads.sweep(layout, SystemClock().now() - timedelta(days=1)) == 2
+    problem(api.get(f"/predict/batch/{old['id']}/result"), 404)
+    assert result(api, new["id"]).num_rows == 1
+
+
 def test_a_result_that_is_not_there(working: tuple[Api, Jobs, World]) -> None:
     api, jobs, _ = working
     problem(api.get("/predict/batch/predict-0123456789abcdef0123/result"), 404)
     problem(api.get("/predict/batch/..%2F..%2Fsecrets/result"), 404)
-    job = jobs.start("predict", {"upload": "gone", "rows": 1}, actor="tests")
+    job = jobs.start("predict", {"upload": "gone", "rows": 1}, actor="key:tests")
     assert over(api, job.id)["status"] == "failed"
     problem(api.get(f"/predict/batch/{job.id}/result"), 409)
 

@@ -7,17 +7,18 @@ import signal
 import tempfile
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from core.auth import Guard
+from core.auth import Accounts, Guard
 from core.clock import SystemClock
 from core.database import Database
 from core.errors import ConfigError, DatabaseUnavailable, Unauthenticated
 from core.layout import Layout
 from core.settings import Settings
-from tests.core.auth.conftest import World, bearer, refused, until
+from tests.core.auth.conftest import HERE, PASSWORD, MovableClock, World, bearer, refused, until
 
 
 def test_nothing_and_too_much_are_refused(world: World):
@@ -27,6 +28,17 @@ def test_nothing_and_too_much_are_refused(world: World):
             guard.authenticate(nothing)
     with pytest.raises(Unauthenticated):
         guard.authenticate(b"Bearer " + b"x" * 10_000_000)
+
+
+def test_a_token_of_a_clock_that_is_ahead_is_good_only_while_its_session_is(world: World):
+    ahead = MovableClock(timedelta(seconds=60))
+    elsewhere = Accounts(world.database, world.settings, world.layout, ahead)
+    guard = world.guard()
+    world.user("bo", "admin")
+    token = str(elsewhere.sessions.log_in("bo", PASSWORD, HERE)["token"])
+    until(lambda: not refused(guard, token))
+    elsewhere.sessions.end(guard.authenticate(bearer(token)).id)
+    until(lambda: refused(guard, token))
 
 
 def test_known_keys_outlive_the_database_for_a_minute_and_then_nobody_is_let_in(
