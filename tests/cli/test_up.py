@@ -20,7 +20,7 @@ from core.client import PORTS
 from tests.cli.conftest import ROOT, Shell, assert_one_clear_line, shell_for
 from tests.conftest import free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 SERVICE_PORTS = [f"PUNCTUAL_{setting.upper()}" for setting in (*PORTS.values(), "dashboard_port")]
 

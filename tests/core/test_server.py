@@ -62,6 +62,7 @@ def gone(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_over_tls_with_a_client_that_trusts_the_certificate(repo: FeatureRepo, keys: Keyring, tmp_path: Path):
     cert, key = certificate(tmp_path)
@@ -81,6 +82,7 @@ def test_over_tls_with_a_client_that_trusts_the_certificate(repo: FeatureRepo, k
         assert client.health()["service"] == "tiny"
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_metrics_count_over_all_workers(repo: FeatureRepo, keys: Keyring):
     port = free_port()
@@ -99,6 +101,7 @@ def test_metrics_count_over_all_workers(repo: FeatureRepo, keys: Keyring):
         assert float(up.rsplit(" ", 1)[1]) == 2
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_it_stops_when_whoever_started_it_is_gone(repo: FeatureRepo):
     port = free_port()
@@ -128,6 +131,7 @@ def test_half_a_certificate_is_refused(tmp_path: Path):
         tls_files(Settings(tls_cert=tmp_path / "nowhere.pem", tls_key=cert))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_killed_it_leaves_no_worker_behind(repo: FeatureRepo):
     port = free_port()

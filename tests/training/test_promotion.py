@@ -193,12 +193,14 @@ def _dies_at(folder: Path, die_at: int) -> None:
 
 @pytest.mark.slow
 def test_killed_anywhere_ledger_aliases_and_pointer_agree_after_the_next_call(contested, tmp_path):
-    spawn = multiprocessing.get_context("spawn")
+    # Children of a process that has imported everything, and nothing else: MLflow alone takes seconds.
+    clean = multiprocessing.get_context("forkserver")
+    clean.set_forkserver_preload(["tests.training.test_promotion"])
     kills, ends = 0, set()
     while True:
         folder = tmp_path / f"killed-{kills}"
         shutil.copytree(contested, folder)
-        child = spawn.Process(target=_dies_at, args=(folder, kills + 1))
+        child = clean.Process(target=_dies_at, args=(folder, kills + 1))
         child.start()
         child.join()
         loans = Loans(folder)

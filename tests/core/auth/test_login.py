@@ -172,6 +172,7 @@ def test_changing_a_password_is_no_way_to_guess_it(world: World):
         world.accounts.sessions.change_password("bo", PASSWORD, "another long sentence", THERE)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_one_cannot_hear_whether_there_is_such_a_user_or_whether_it_is_locked(
     world: World, monkeypatch: pytest.MonkeyPatch
