@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.conditions import Condition
 from core.errors import JobFailed, ServiceUnavailable, TimedOut
 from core.files import read_secret
 from core.http import Answer, HttpClient
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 Name = Literal["data", "training", "prediction", "monitoring"]
+Layer = Literal["raw", "valid", "quarantine", "features"]
 # Each service's port setting, in the order in which services are started: each can do without those after it.
 PORTS: dict[Name, str] = {
     "data": "data_port",
@@ -177,7 +179,7 @@ class DataClient(_Client):
 
     def start(
         self,
-        step: Literal["import", "validate", "preprocess", "materialize"],
+        step: Literal["import", "validate", "apply", "preprocess", "materialize", "dataset"],
         body: Mapping[str, Any] | None = None,
         *,
         idempotency_key: str | None = None,
@@ -192,6 +194,24 @@ class DataClient(_Client):
     def versions(self) -> list[dict[str, Any]]:
         """Return the data versions, newest first."""
         return list(self.http.call("GET", "/data/versions").json()["versions"])
+
+    def preview(
+        self, table: str, layer: Layer = "raw", where: Sequence[Condition] = (), **asked: Any
+    ) -> dict[str, Any]:
+        """Return rows of a table that fulfil the conditions: ``limit``, ``columns``, ``sort``, ``descending``."""
+        return self._look("preview", table, layer, where, asked)
+
+    def profile(
+        self, table: str, layer: Layer = "raw", where: Sequence[Condition] = (), **asked: Any
+    ) -> dict[str, Any]:
+        """Return what is in each column of a table, of the rows that fulfil the conditions: ``columns``."""
+        return self._look("profile", table, layer, where, asked)
+
+    def _look(
+        self, what: str, table: str, layer: Layer, where: Sequence[Condition], asked: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        params = {"table": table, "layer": layer, "where": [str(one) for one in where], **asked}
+        return dict(self.http.call("GET", f"/data/{what}", params=params).json())
 
 
 class TrainingClient(_Client):

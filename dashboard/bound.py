@@ -7,12 +7,12 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.responses import HTMLResponse, Response
 
 from core.errors import Forbidden, InvalidRequest, PunctualError, TooManyRequests, Unauthenticated
-from dashboard.front import cookie_name
+from dashboard.front import cookie_name, own_origin
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -83,8 +83,7 @@ def from_here(request: Request, *, nameless: bool = False) -> bool:
         return site == "same-origin" or (site is None and not request.state.https)
     if site is None and origin is None:
         return False
-    here = request.headers.get("host", "")
-    return site in (None, "same-origin") and (origin is None or urlsplit(origin).netloc == here)
+    return site in (None, "same-origin") and own_origin(origin, request.headers.get("host", ""))
 
 
 async def read(request: Request) -> dict[str, str]:

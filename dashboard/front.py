@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -101,13 +101,18 @@ class Front:
             await refusal(scope, receive, send_marked)
 
     def _refusal(self, connection: HTTPConnection, state: dict[str, object]) -> Response | None:
-        path = connection.scope["path"]
-        if not self._known_host(connection.headers.get("host", "")) and path != "/_stcore/health":
+        path, host = connection.scope["path"], connection.headers.get("host", "")
+        if not self._known_host(host) and path != "/_stcore/health":
             return PlainTextResponse("This host is not served here. See PUNCTUAL_TRUSTED_HOSTS.\n", 421)
-        if connection.scope["type"] == "websocket" or _OPEN.match(path):
-            return None  # (a page whose session is over is told so by the page itself)
         if _UNUSED.match(path):
             return PlainTextResponse("There is nothing here.\n", 404)
+        if connection.scope["type"] == "websocket":
+            # Any page may open one, and from another port of this host our cookie comes along. (A page of ours whose
+            # session is over is told so by the page itself.)
+            ours = own_origin(connection.headers.get("origin"), host)
+            return None if ours else PlainTextResponse("This is for pages from here alone.\n", 403)
+        if _OPEN.match(path):
+            return None
         page = connection.scope["method"] == "GET" and "text/html" in connection.headers.get("accept", "")
         session = state["session"]
         if not isinstance(session, Session):
@@ -131,6 +136,16 @@ class Front:
             return address, self._tls
         https = self._tls or connection.headers.get("x-forwarded-proto") == "https"
         return client_address(connection.headers.get("x-forwarded-for", ""), self._proxies) or address, https
+
+
+def own_origin(origin: str | None, host: str) -> bool:
+    """Say whether an ``Origin`` is the host and port that was asked; only what is no browser leaves it out."""
+    if origin is None:
+        return True
+    try:
+        return bool(host) and urlsplit(origin).netloc == host
+    except ValueError:  # no address at all
+        return False
 
 
 def own_page(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from html import escape
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -96,7 +97,10 @@ class Login:
 
     async def log_out(self, request: Request) -> Response:
         """End the session, in every tab; without one there is nothing to end."""
-        form = await read(request)
+        try:
+            form = await read(request)
+        except InvalidRequest as error:
+            return HTMLResponse(escape(str(error)), 413)
         session = request.state.session
         if session is not None:
             if not (from_here(request) and _same(form.get("form", ""), session.form_token)):
@@ -112,7 +116,11 @@ class Login:
 
     async def change_password(self, request: Request) -> Response:
         """Change one's own password: all sessions of theirs end, and a new one starts."""
-        form, session = await read(request), request.state.session
+        session = request.state.session
+        try:
+            form = await read(request)
+        except InvalidRequest as error:
+            return self._password_form(request, str(error), status=413)
         if not (from_here(request) and _same(form.get("form", ""), session.form_token)):
             return self._password_form(request, OLD_FORM, status=403)
         old, new = form.get("old", ""), form.get("new", "")

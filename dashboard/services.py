@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 _TIMEOUT = httpx.Timeout(10.0, connect=1.0)
+_QUICK = httpx.Timeout(0.3)  # for what every page waits for
 _Client = TypeVar("_Client", DataClient, PredictionClient, TrainingClient)
 
 
@@ -33,12 +34,10 @@ class Services:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._http = {
-            name: HttpClient(service_url(settings, name), name, certificate=settings.tls_cert, timeout=_TIMEOUT)
-            for name in PORTS
-        }
+        self._http = {name: _client(settings, name, _TIMEOUT) for name in PORTS}
+        self._quick = _client(settings, "data", _QUICK)
         self.board = Board(settings)
-        self.sessions = Sessions(self._http["data"])
+        self.sessions = Sessions(self._http["data"], quick=self._quick, away=lambda: self.board["data"].state == "down")
 
     def http(self, name: Name) -> HttpClient:
         """Return a service's client, which shows no key."""
@@ -47,7 +46,7 @@ class Services:
     def close(self) -> None:
         """Close the connections."""
         self.board.close()
-        for client in self._http.values():
+        for client in (self._quick, *self._http.values()):
             client.close()
 
 
@@ -108,6 +107,10 @@ class Caller:
 
     def _as(self, name: Name, token: str) -> HttpClient:
         return self._services.http(name).showing(token)
+
+
+def _client(settings: Settings, name: Name, timeout: httpx.Timeout) -> HttpClient:
+    return HttpClient(service_url(settings, name), name, certificate=settings.tls_cert, timeout=timeout)
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ log = logging.getLogger("punctual.dashboard")
 
 LONGEST = timedelta(hours=12)  # as the services': after that one must log in again
 _CHECKED_SECONDS = 1.0
+_REFRESHED_SECONDS = 10.0
+_PATIENCE_SECONDS = 0.3  # for another tab that asks about the same session
 _MOST = 10_000
 _REMEMBERED = 500
 
@@ -49,6 +52,10 @@ class Session:
         What a form must send back to be theirs.
     history : deque of dict
         What they predicted here, newest first.
+    checked : float
+        When the data service was last asked about it, whether or not it answered; by ``time.monotonic``.
+    refresh_from : float
+        Before that, no newer token is asked for again.
     """
 
     user: str
@@ -60,6 +67,7 @@ class Session:
     form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     history: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     checked: float = float("-inf")
+    refresh_from: float = float("-inf")
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -85,10 +93,23 @@ class Sessions:
         The data service, which keeps accounts.
     clock : Clock, optional
         By which tokens end; by default the machine's.
+    quick : HttpClient, optional
+        The same service, asked whether a session goes on: pages wait for that, so it should give up soon, and with a
+        breaker of its own. By default ``data``.
+    away : callable, optional
+        Says whether the service was found to be down just now, so that nobody waits for it.
     """
 
-    def __init__(self, data: HttpClient, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        data: HttpClient,
+        clock: Clock | None = None,
+        *,
+        quick: HttpClient | None = None,
+        away: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._data, self._clock = data, clock or SystemClock()
+        self._quick, self._away = quick or data, away
         self._by_digest: dict[str, Session] = {}
 
     def log_in(self, user: str, password: str, address: str) -> str:
@@ -162,7 +183,8 @@ class Sessions:
     def check(self, cookie: str | None, *, active: bool = False) -> Session | None:
         """Return the session of a cookie if the data service still says so, at most a second ago.
 
-        While that service is away, the session goes on until its token ends: the other services check it too.
+        While that service is away, or slow, the session goes on until its token ends: all services check it too. It is
+        asked at most once a second, whether or not it answers, since a page draws nothing before this returns.
 
         Parameters
         ----------
@@ -175,18 +197,17 @@ class Sessions:
         session = self.find(cookie)
         if session is None or cookie is None:
             return None
+        if self._away() or not session.lock.acquire(timeout=_PATIENCE_SECONDS):
+            return session
         try:
-            with session.lock:
-                if active and self._half_over(session):
-                    session.take(self._refreshed(session), self._clock.now())
-                elif time.monotonic() - session.checked > _CHECKED_SECONDS:
-                    self._data.showing(session.token).call("GET", "/auth/me", retry=False)
-                    session.checked = time.monotonic()
+            self._ask(session, active=active)
         except Unauthenticated:
             self._by_digest.pop(_digest(cookie), None)
             return None
         except PunctualError as error:
             log.warning("a session could not be checked", extra={"user": session.user, "detail": str(error)})
+        finally:
+            session.lock.release()
         return session
 
     def log_out(self, cookie: str | None) -> None:
@@ -214,6 +235,18 @@ class Sessions:
         session.take(answer, now)
         self._by_digest[_digest(cookie)] = session
         return cookie
+
+    def _ask(self, session: Session, *, active: bool) -> None:
+        now = time.monotonic()
+        newer = active and self._half_over(session) and now >= session.refresh_from
+        if not newer and now - session.checked <= _CHECKED_SECONDS:
+            return
+        session.checked = now
+        if newer:
+            session.refresh_from = now + _REFRESHED_SECONDS
+        self._quick.showing(session.token).call("GET", "/auth/me", retry=False)
+        if newer:  # not before the service is known to answer: an exchange must not be given up halfway
+            session.take(self._refreshed(session), self._clock.now())
 
     def _half_over(self, session: Session) -> bool:
         return self._clock.now() - session.made_at > (session.expires_at - session.made_at) / 2

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
+from fastapi import Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from core.conditions import MAX_CHARACTERS, MAX_CONDITIONS, OPERATORS
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Table = Annotated[str, Query(max_length=200, description="A raw table, or a feature view.")]
+Columns = Annotated[list[str] | None, Query(max_length=200, description="Only these.")]
+Where = Annotated[
+    list[Annotated[str, Field(max_length=MAX_CHARACTERS)]] | None,
+    Query(
+        max_length=MAX_CONDITIONS,
+        description=(
+            "Only rows that fulfil all of these, each written column:operator:value. "
+            f"Operators: {', '.join(OPERATORS)}; the last two stand without a value. "
+            "A value is read as the column's type, times without a zone as UTC; contains looks at the text of a value, "
+            "upper and lower case alike. What is missing fulfils 'is missing' alone."
+        ),
+        examples=[["amount:>=:100", "region:contains:nor", "known_at:<:2024-03-01T00:00:00Z", "amount:is not missing"]],
+    ),
+]
+Sort = Annotated[str | None, Query(max_length=200, description="The column to sort by; what is missing comes last.")]
 
 
 class _Body(BaseModel):

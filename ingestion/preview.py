@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from core.errors import InvalidRequest, NoData, NotFound
-from core.windows import list_windows
-from ingestion.transform import feature_targets
-from stores.sql import connect, quote, text
+from core.errors import InvalidRequest
+from ingestion.relation import Relation, opened
+from stores.sql import text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from core.client import Layer
     from core.repo import FeatureRepo
 
-Layer = Literal["raw", "valid", "quarantine", "features"]
 MAX_ROWS = 1000
 
 
 def preview(
-    repo: FeatureRepo, table: str, layer: Layer = "raw", *, limit: int = 50, columns: list[str] | None = None
+    repo: FeatureRepo,
+    table: str,
+    layer: Layer = "raw",
+    *,
+    limit: int = 50,
+    columns: list[str] | None = None,
+    where: Sequence[str] = (),
+    sort: str | None = None,
+    descending: bool = False,
 ) -> dict[str, Any]:
-    """Return rows of one table of one layer, those of the newest windows first.
+    """Return rows of one table of one layer, those of the newest windows first unless they are sorted.
 
     Parameters
     ----------
@@ -35,76 +43,55 @@ def preview(
         At most so many rows, 1 to 1000.
     columns : list of str, optional
         Only these.
+    where : sequence of str
+        Conditions as :mod:`core.conditions` writes them, on the rows of all windows; all must be fulfilled.
+    sort : str, optional
+        The column to sort by, what is missing last.
+    descending : bool
+        Whether the largest comes first.
 
     Returns
     -------
     dict
-        ``table``, ``layer``, ``columns`` (name to type), ``total`` rows of all windows, ``rows``.
+        ``table``, ``layer``, ``columns`` (name to type), ``total`` rows of all windows that fulfil the conditions,
+        ``rows``.
 
     Raises
     ------
     NotFound
-        When there is no such table in that layer.
+        When there is no such table in that layer, or no row of it yet.
     InvalidRequest
-        When a column is none of its columns, or the limit is out of bounds.
-    NoData
-        When the layer has no rows yet.
+        When a column is none of its columns, a condition does not fit, or the limit is out of bounds.
+    PunctualError
+        As :func:`ingestion.relation.opened`.
     """
     if not 1 <= limit <= MAX_ROWS:
         raise InvalidRequest(f"limit is {limit}, and must be 1 to {MAX_ROWS}.")
-    files = _files(repo, table, layer)
-    if not files:
-        raise NoData(f"There are no {layer} rows of {table} yet.", hint="Run the step that makes them.")
-    everything = ", ".join(text(str(path)) for path in files)
-    with connect() as con:
-        described = con.execute(f"DESCRIBE SELECT * FROM read_parquet([{everything}], union_by_name = true)").fetchall()
-        types = {str(name): str(kind) for name, kind, *_ in described}
-        wanted = columns or list(types)
-        unknown = [name for name in wanted if name not in types]
-        if unknown:
-            raise InvalidRequest(
-                f"{table} has no column {unknown[0][:80]!r}.",
-                hint=f"It has: {', '.join(types)}.",
-                column=unknown[0][:80],
-            )
-        counted = con.execute(f"SELECT count(*) FROM read_parquet([{everything}], union_by_name = true)").fetchone()
-        chosen = _newest(con, files, limit)
-        names = ", ".join(map(quote, wanted))
-        rows = con.execute(
-            f"SELECT {names} FROM read_parquet([{', '.join(text(str(p)) for p in chosen)}], union_by_name = true, "
-            f"filename = true) ORDER BY filename DESC LIMIT {limit}"
-        ).fetchall()
+    with opened(repo, table, layer, where) as relation:
+        wanted = columns or list(relation.types)
+        names = ", ".join(map(relation.column, wanted))
+        by = f"{relation.column(sort)} {'DESC' if descending else 'ASC'} NULLS LAST, " if sort is not None else ""
+        files = _newest(relation, limit) if not where and not by else relation.files
+        order = f"ORDER BY {by}filename DESC, file_row_number LIMIT {limit}"
+        rows = relation.fetch(names, order, files=files)
+        [[total]] = relation.fetch("count(*)")
     return {
         "table": table,
         "layer": layer,
-        "columns": {name: types[name] for name in wanted},
-        "total": int(counted[0]) if counted else 0,
+        "columns": {name: relation.types[name] for name in wanted},
+        "total": total,
         "rows": [dict(zip(wanted, row, strict=True)) for row in rows],
     }
 
 
-def _files(repo: FeatureRepo, table: str, layer: Layer) -> list[Path]:
-    """Return a table's files, newest window first; the name is looked up, never made into a path as it comes."""
-    if layer == "features":
-        targets = feature_targets(repo)
-        if table not in targets:
-            raise NotFound(f"There is no feature view {table[:80]!r}.", hint=f"There are: {', '.join(targets)}.")
-        return sorted(targets[table].folder.glob("*.parquet"), reverse=True)
-    if table not in repo.schemas:
-        raise NotFound(f"There is no table {table[:80]!r}.", hint=f"There are: {', '.join(repo.schemas)}.")
-    folder: Path = {"raw": repo.layout.raw, "valid": repo.layout.valid, "quarantine": repo.layout.quarantine}[layer]
-    paths = [folder / window.id / f"{table}.parquet" for window in reversed(list_windows(folder))]
-    return [path for path in paths if path.is_file()]
-
-
-def _newest(con: Any, files: list[Path], limit: int) -> list[Path]:
-    """Return as many of the newest files as it takes to fill the limit: old ones need not be opened."""
+def _newest(relation: Relation, limit: int) -> list[Path]:
+    """Return as many of the newest files as it takes to fill the limit: old ones need not be read."""
     chosen: list[Path] = []
     rows = 0
-    for path in files:
+    for path in relation.files:
         chosen.append(path)
-        found = con.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata({text(str(path))})").fetchone()
-        rows += int(found[0] or 0) if found else 0
+        [[found]] = relation.con.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata({text(path)})").fetchall()
+        rows += int(found or 0)
         if rows >= limit:
             break
     return chosen

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from core.auth import Accounts
 from core.auth.routes import add_auth_routes
-from core.client import PredictionClient, TrainingClient
+from core.client import Layer, PredictionClient, TrainingClient
 from core.database import database
 from core.files import read_json
 from core.jobs import IdempotencyKey, Jobs, accepted, add_job_routes, started
@@ -22,14 +22,15 @@ from core.service import add_gauges, create_app, from_settings, harden, json_res
 from core.settings import Settings
 from core.windows import list_windows
 from ingestion import versions
-from ingestion.documents import ImportRequest, MaterializeRequest, Nothing, RollbackRequest
+from ingestion.documents import Columns, ImportRequest, MaterializeRequest, Nothing, RollbackRequest, Sort, Table, Where
 from ingestion.entities import add_entity_routes
 from ingestion.flow import KIND, STEPS, Flow
 from ingestion.flow_runs import FlowRuns
 from ingestion.lineage import add_lineage_route
 from ingestion.metrics import freshness_gauges, window_gauges
-from ingestion.preview import MAX_ROWS, Layer, preview
-from ingestion.step_jobs import IMPORT, MATERIALIZE, PREPROCESS, VALIDATE, check_views, register_steps
+from ingestion.preview import MAX_ROWS, preview
+from ingestion.profile import profile
+from ingestion.step_jobs import APPLY, DATASET, IMPORT, MATERIALIZE, PREPROCESS, VALIDATE, check_views, register_steps
 from ingestion.steps import Steps
 from ingestion.triggers import NewDataWatch, on_schedule, start_flow
 
@@ -152,6 +153,10 @@ def _add_data(app: FastAPI, service: Service) -> None:
     def validate(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(jobs.start(VALIDATE, {}, actor=_actor(request), idempotency_key=idempotency_key))
 
+    @app.post("/data/apply", summary="Make the definitions of the feature repo known", **job)
+    def apply(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
+        return started(jobs.start(APPLY, {}, actor=_actor(request), idempotency_key=idempotency_key))
+
     @app.post("/data/preprocess", summary="Turn checked rows into feature rows", **job)
     def preprocess(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(jobs.start(PREPROCESS, {}, actor=_actor(request), idempotency_key=idempotency_key))
@@ -164,20 +169,36 @@ def _add_data(app: FastAPI, service: Service) -> None:
         check_views(repo, arguments.get("views"))
         return started(jobs.start(MATERIALIZE, arguments, actor=_actor(request), idempotency_key=idempotency_key))
 
-    @app.get(
-        "/data/preview",
-        tags=["data"],
-        summary="Some rows of a table: raw, valid, in quarantine, or made into features",
-        responses=problems(None, 404, 422),
-        openapi_extra=_READ,
+    @app.post(
+        "/data/dataset", summary="Build the rows to learn from: labels with what was known at their moment", **job
     )
-    def look(
-        table: Annotated[str, Query(max_length=200, description="A raw table, or a feature view.")],
-        layer: Annotated[Layer, Query()] = "raw",
+    def dataset(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
+        return started(jobs.start(DATASET, {}, actor=_actor(request), idempotency_key=idempotency_key))
+
+    look: dict[str, Any] = {
+        "tags": ["data"],
+        "responses": problems(None, 404, 409, 422, 429),
+        "openapi_extra": _READ,
+    }
+
+    @app.get("/data/preview", summary="Some rows of a table: raw, valid, in quarantine, or made into features", **look)
+    def rows(
+        table: Table,
+        layer: Layer = "raw",
         limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50,
-        columns: Annotated[list[str] | None, Query(max_length=200, description="Only these.")] = None,
+        columns: Columns = None,
+        where: Where = None,
+        sort: Sort = None,
+        descending: bool = False,
     ) -> Response:
-        return json_response(preview(repo, table, layer, limit=limit, columns=columns))
+        found = preview(
+            repo, table, layer, limit=limit, columns=columns, where=where or (), sort=sort, descending=descending
+        )
+        return json_response(found)
+
+    @app.get("/data/profile", summary="What is in each column of a table, counted over all of its rows", **look)
+    def in_columns(table: Table, layer: Layer = "raw", columns: Columns = None, where: Where = None) -> Response:
+        return json_response(profile(repo, table, layer, columns=columns, where=where or ()))
 
     @app.get("/data/versions", tags=["data"], summary="Data versions, newest first", openapi_extra=_READ)
     def list_versions() -> Response:

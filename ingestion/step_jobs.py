@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from ingestion.steps import Steps
 
-IMPORT, VALIDATE, PREPROCESS, MATERIALIZE = "import", "validate", "preprocess", "materialize"
+IMPORT, VALIDATE, APPLY, PREPROCESS = "import", "validate", "apply", "preprocess"
+MATERIALIZE, DATASET = "materialize", "dataset"
 
 
 def register_steps(jobs: Jobs, steps: Steps) -> None:
-    """Register them; each ends with a note of the data version."""
+    """Register them; each that changes windows or their rows ends with a note of the data version."""
 
     def version(work: Work) -> str:
         return work.step("version", lambda: steps.version(work))
@@ -31,6 +32,9 @@ def register_steps(jobs: Jobs, steps: Steps) -> None:
         done = work.step("validate", lambda: steps.validate(work), attempts=steps.attempts, pause=steps.pause)
         return {**done, "data_version": version(work)}
 
+    def apply(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
+        return work.step("apply", lambda: steps.apply(work), attempts=steps.attempts, pause=steps.pause)
+
     def preprocess(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
         done = work.step("preprocess", lambda: steps.preprocess(work), attempts=steps.attempts, pause=steps.pause)
         return {**done, "data_version": version(work)}
@@ -41,10 +45,15 @@ def register_steps(jobs: Jobs, steps: Steps) -> None:
             "materialize", lambda: steps.materialize(work, views), attempts=steps.attempts, pause=steps.pause
         )
 
+    def dataset(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
+        return work.step("dataset", lambda: steps.dataset(work), attempts=steps.attempts, pause=steps.pause)
+
     jobs.register(IMPORT, import_window, steps=("plan", "import", "version"), queue="data")
     jobs.register(VALIDATE, validate, steps=("validate", "version"), queue="data")
+    jobs.register(APPLY, apply, steps=("apply",), queue="data")
     jobs.register(PREPROCESS, preprocess, steps=("preprocess", "version"), queue="data")
     jobs.register(MATERIALIZE, materialize, steps=("materialize",), queue="data")
+    jobs.register(DATASET, dataset, steps=("dataset",), queue="data")
 
 
 def check_views(repo: FeatureRepo, views: list[str] | None) -> None:

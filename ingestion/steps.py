@@ -77,6 +77,10 @@ class Steps:
             "quarantined": {name: table["quarantined"] for name, table in tables.items()},
         }
 
+    def apply(self, work: Work) -> dict[str, Any]:
+        """Make the definitions of the feature repo known."""
+        return {"said": self._run(work, stage_command(self.repo, "apply"))}
+
     def preprocess(self, work: Work) -> dict[str, Any]:
         """Apply the definitions and turn checked rows into feature rows."""
         self._run(work, stage_command(self.repo, "apply"))
@@ -87,6 +91,10 @@ class Steps:
         """Write what arrived into the online store."""
         command = punctual("materialize", *views) if views else stage_command(self.repo, "materialize")
         return {"said": self._run(work, command)}
+
+    def dataset(self, work: Work) -> dict[str, Any]:
+        """Build the rows to learn from."""
+        return {"said": self._run(work, stage_command(self.repo, "dataset"))}
 
     def version(self, work: Work) -> str:
         """Note the data version; return it."""

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from core.errors import Conflict
+from training.curves import curves
 from training.data import split_rows
 from training.dataset import EVENT, read_dataset
 from training.evaluate import RANKED, by_slice, calibration, importance, scores
@@ -48,9 +49,9 @@ def compare(repo: FeatureRepo, registry: RegistryReader, a: str, b: str) -> dict
     Returns
     -------
     dict
-        ``rows`` (how many, from when), ``versions`` (of each: metrics, calibration, importance, lineage), ``gains`` (by
-        how much ``a`` is better than ``b``, per metric, with its 95 % interval by a paired bootstrap), ``slices``,
-        ``differences`` (of lineage and parameters) and ``warnings``.
+        ``rows`` (how many, from when), ``versions`` (of each: metrics, curves, calibration, importance, lineage),
+        ``gains`` (by how much ``a`` is better than ``b``, per metric, with its 95 % interval by a paired bootstrap),
+        ``slices``, ``differences`` (of lineage and parameters) and ``warnings``.
 
     Raises
     ------
@@ -133,6 +134,7 @@ class _Side:
             "candidate": self.model.metadata.get("candidate"),
             "threshold": self.model.threshold,
             "metrics": scores(y, self.probability, self.model.threshold),
+            "curves": curves(y, self.probability),
             "calibration": calibration(y, self.probability),
             "importance": importance(self.model, self.matrix, y),
             "lineage": {key: _lineage(self, key) for key in _LINEAGE},

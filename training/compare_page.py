@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from core.metric_names import METRIC_NAMES
 from core.pages import COLOURS, document, image, table
 
-_SHOWN = ("auc", "average_precision", "brier", "log_loss", "f1", "precision", "recall")
 _Side = dict[str, Any]
 
 
@@ -26,6 +26,8 @@ def page(found: dict[str, Any]) -> str:
         _metrics(a, b, found["gains"]),
         f'<p class="muted">Gain: how much better {escape(a["version"])} is than {escape(b["version"])}, with the 95 % '
         "interval of a paired bootstrap over rows.</p>",
+        "<h2>Curves</h2>",
+        image(lambda: _curves(a, b), "ROC curves, and precision by recall"),
         "<h2>Calibration</h2>",
         image(lambda: _calibration(a, b), "predicted and observed shares"),
         "<h2>What the models look at</h2>",
@@ -45,18 +47,36 @@ def page(found: dict[str, Any]) -> str:
 
 def _metrics(a: _Side, b: _Side, gains: dict[str, Any]) -> str:
     rows = []
-    for name in _SHOWN:
+    for name, said in METRIC_NAMES.items():
         gain = gains.get(name)
         shown = "" if gain is None else f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
         kind = "muted" if gain is None or not gain["beyond_noise"] else "better" if gain["gain"] > 0 else "worse"
         cells = "".join(f'<td class="n">{side["metrics"][name]:.4f}</td>' for side in (a, b))
-        rows.append(f'<tr><td>{escape(name)}</td>{cells}<td class="n {kind}">{escape(shown)}</td></tr>')
+        rows.append(f'<tr><td>{escape(said)}</td>{cells}<td class="n {kind}">{escape(shown)}</td></tr>')
     names = "".join(
         f'<th class="n">{escape(side["version"])} ({escape(str(side["candidate"]))}'
         f"{escape(', '.join(['', *side['roles']]))})</th>"
         for side in (a, b)
     )
     return f'<table><tr><th></th>{names}<th class="n">gain</th></tr>{"".join(rows)}</table>'
+
+
+def _curves(a: _Side, b: _Side) -> Figure:
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    roc, precision_recall = figure.subplots(1, 2)
+    share = a["metrics"]["positive_share"]
+    # What chance alone would give.
+    roc.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
+    precision_recall.plot([0, 1], [share, share], color="grey", linewidth=0.8, linestyle="--")
+    for side, colour in zip((a, b), COLOURS, strict=True):
+        for axes, curve in ((roc, "roc"), (precision_recall, "precision_recall")):
+            axes.plot(*side["curves"][curve].values(), color=colour, label=f"version {side['version']}")
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    precision_recall.set(xlabel="recall", ylabel="precision", title="Precision and recall")
+    for axes in (roc, precision_recall):
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend()
+    return figure
 
 
 def _calibration(a: _Side, b: _Side) -> Figure:
@@ -67,7 +87,7 @@ def _calibration(a: _Side, b: _Side) -> Figure:
         points = side["calibration"]
         x, y = ([p[key] for p in points] for key in ("predicted", "observed"))
         axes.plot(x, y, marker="o", color=colour, label=f"version {side['version']}")
-    axes.set(xlabel="predicted", ylabel="observed")
+    axes.set(xlabel="predicted", ylabel="observed", xlim=(0, 1), ylim=(0, 1.02))
     axes.legend()
     return figure
 

@@ -15,7 +15,7 @@ from dashboard.parts.choice import part_of, query
 from dashboard.parts.contract import as_moment, sent
 from dashboard.parts.current import Current, me
 from dashboard.parts.periods import window
-from dashboard.parts.status import there, told
+from dashboard.parts.status import busy, there, told
 
 _LONGEST = timedelta(days=28)
 _BUCKETS = ("hour", "day", "week", "month")
@@ -64,7 +64,7 @@ def _predictions(who: Current) -> None:
             st.caption("Choose the first and the last day.")
             return
         positive = _positive(who)
-        with st.spinner("Counting ..."):
+        with busy("Counting ..."):
             now, before = statistics(who, asked), statistics(who, asked.before)
         _printed(who, asked, now, before, positive)
         predicted.show(now, before, positive)

@@ -11,7 +11,7 @@ import streamlit as st
 from core.clock import SystemClock
 from dashboard.parts.current import me
 from dashboard.parts.periods import window
-from dashboard.parts.status import there, told
+from dashboard.parts.status import busy, there, told
 from dashboard.parts.tables import table
 
 _COLUMNS = ("at", "actor", "action", "target", "outcome", "address", "detail", "correlation_id")
@@ -30,7 +30,7 @@ def show() -> None:
     if pages["asked"] != asked:
         pages = st.session_state[_OLDER] = {"asked": asked, "before": []}
     with told():
-        with st.spinner("Reading the records ..."):
+        with busy("Reading the records ..."):
             records: list[dict[str, Any]] = []
             for before in (None, *pages["before"]):
                 records += who.call.get("data", "/audit", **asked, before=before, limit=_PAGE)["records"]

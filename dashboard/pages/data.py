@@ -6,18 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.parts import explore, jobs, lineage, words
+from dashboard.parts import explore, jobs, lineage, stages, words
 from dashboard.parts.choice import part_of
 from dashboard.parts.current import Current, me
-from dashboard.parts.status import there, told
+from dashboard.parts.status import busy, there, told
 from dashboard.parts.tables import table
-
-_STEPS = {
-    "import": ("Fetch the next window", "The raw rows that became available since the last one."),
-    "validate": ("Validate", "Rows that break the schema go to quarantine, with the reason."),
-    "preprocess": ("Make features", "Feature rows of what is valid."),
-    "materialize": ("Materialize", "What arrived goes into the online store."),
-}
 
 
 def show() -> None:
@@ -42,25 +35,23 @@ def show() -> None:
 
 
 def _fetch(who: Current) -> None:
-    latest = who.call.get("data", "/data/versions")["versions"]
+    with busy("Reading the versions ..."):
+        latest = who.call.get("data", "/data/versions")["versions"]
     until = latest[0]["windows"][-1]["until"] if latest and latest[0]["windows"] else None
     st.caption(f"Fetched up to {words.moment(until)} UTC." if until else "Nothing was fetched yet.")
-    with st.container(horizontal=True):
-        if st.button(
-            "Fetch new data",
-            type="primary",
-            icon=":material/download:",
-            help="The whole flow: the next window, its features, a training, and the better model in use.",
-        ):
-            jobs.start(who, "data", "/flow/run")
-        for step, (label, note) in _STEPS.items():
-            if st.button(label, help=note):
-                jobs.start(who, "data", f"/data/{step}")
+    if st.button(
+        "Fetch new data",
+        type="primary",
+        icon=":material/download:",
+        help="The whole flow: the next window, its features, a training, and the better model in use.",
+    ):
+        jobs.start(who, "data", "/flow/run")
+    stages.show(who)
     jobs.section(who, "data")
 
 
 def _validation(who: Current) -> None:
-    with st.spinner("Reading the reports ..."):
+    with busy("Reading the reports ..."):
         reports = who.call.get("data", "/data/reports")["reports"]
     rows = [row for report in reports for row in report_rows(report)]
     if not rows:
@@ -78,7 +69,7 @@ def _validation(who: Current) -> None:
         st.caption("Nothing is in quarantine.")
         return
     picked = st.selectbox("Table", tables, key="quarantine-table", width=320)
-    with st.spinner("Reading the rows ..."):
+    with busy("Reading the rows ..."):
         found = who.call.get("data", "/data/preview", table=picked, layer="quarantine", limit=500)
     columns = ["reason", *(name for name in found["columns"] if name != "reason")]
     st.caption(f"{found['total']:,} rows in all; the newest windows first, 500 at most.")
@@ -107,7 +98,7 @@ def counted(found: dict[str, Any]) -> str:
 
 
 def _versions(who: Current) -> None:
-    with st.spinner("Reading the versions ..."):
+    with busy("Reading the versions ..."):
         versions = who.call.get("data", "/data/versions")["versions"]
     if not versions:
         st.caption("There is no data yet, so there is no version of it.")
@@ -136,7 +127,7 @@ def _versions(who: Current) -> None:
 
 
 def _runs(who: Current) -> None:
-    with st.spinner("Reading the runs ..."):
+    with busy("Reading the runs ..."):
         runs = who.call.get("data", "/flow/runs")["runs"]
     if not runs:
         st.caption("The flow has not run yet.")

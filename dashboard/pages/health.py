@@ -13,7 +13,7 @@ from dashboard.health import Health
 from dashboard.parts import words
 from dashboard.parts.current import Current, me
 from dashboard.parts.jobs import prefix
-from dashboard.parts.status import badge
+from dashboard.parts.status import badge, busy
 from dashboard.services import services
 
 _FACTS = ("status", "milliseconds", "detail")
@@ -23,6 +23,9 @@ def show() -> None:
     """Draw the page."""
     who = me()
     st.title("Health")
+    with busy("Asking for jobs that failed ..."):  # here, since the panel does so again and again, and would blink
+        for health in services().board.all():
+            _failed(who, health)
     _panel(who)
 
 
@@ -46,7 +49,7 @@ def _service(who: Current, health: Health) -> None:
         st.dataframe([_dependency(name, facts) for name, facts in health.dependencies.items()], hide_index=True)
     if health.last_error and not health.detail:
         st.caption(f"Last error, at {words.moment(health.last_error_at)} UTC: {health.last_error}")
-    failed = _failed(who, health) if health.state != "down" else None
+    failed = _failed(who, health)
     if failed:
         st.caption(f"Last failed job, at {words.moment(failed['ended_at'])} UTC: {failed['kind']}: {failed['error']}")
 

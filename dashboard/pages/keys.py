@@ -11,7 +11,7 @@ from dashboard.parts import words
 from dashboard.parts.contract import as_moment
 from dashboard.parts.current import Current, me
 from dashboard.parts.once import offer, shown_once
-from dashboard.parts.status import there, told
+from dashboard.parts.status import busy, there, told
 from dashboard.parts.tables import table
 
 _SCOPES = ("predict", "read", "data", "train", "admin")
@@ -27,7 +27,7 @@ def show() -> None:
         return
     shown_once("keys")
     with told():
-        with st.spinner("Reading the keys ..."):
+        with busy("Reading the keys ..."):
             keys = who.call.get("data", "/keys")["keys"]
         table([_row(key) for key in keys], _COLUMNS, name="keys", key="keys")
         left, right = st.columns(2, gap="large")
@@ -72,7 +72,7 @@ def _issue(who: Current) -> None:
             if amount:
                 body["rate_limit"] = f"{int(amount)}/{unit}"
             with told():
-                made = who.call.send("data", "POST", "/keys", body)
+                made = _asked(who, "POST", "/keys", body)
                 offer("keys", f"The key for {made['name']}:", made["key"])
 
 
@@ -90,12 +90,16 @@ def _change(who: Current, keys: list[dict[str, Any]]) -> None:
                 grace = st.slider("Minutes for which the old secret stays good", 0, 24 * 60, 60, 15)
                 if st.button("Make a new secret", type="primary"):
                     with told():
-                        path = f"/keys/{key['id']}/rotate"
-                        made = who.call.send("data", "POST", path, {"grace_minutes": grace})
+                        made = _asked(who, "POST", f"/keys/{key['id']}/rotate", {"grace_minutes": grace})
                         offer("keys", f"The new secret of {key['name']}:", made["key"])
             with st.popover("Revoke", icon=":material/block:"):
                 st.write(f"Every service refuses **{key['name']}** within a second, for good.")
                 if st.button(f"Revoke {key['name']}", type="primary"):
                     with told():
-                        who.call.send("data", "DELETE", f"/keys/{key['id']}")
+                        _asked(who, "DELETE", f"/keys/{key['id']}")
                         st.rerun()
+
+
+def _asked(who: Current, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    with busy("Changing it ..."):
+        return who.call.send("data", method, path, body)

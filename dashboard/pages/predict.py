@@ -13,7 +13,7 @@ from dashboard.parts import explain, features, history, marks, words
 from dashboard.parts.contract import Contract, changes, read_contract
 from dashboard.parts.current import Current, me
 from dashboard.parts.search import choose_entity
-from dashboard.parts.status import there, told
+from dashboard.parts.status import busy, there, told
 from dashboard.parts.widgets import ask_all
 
 _SHOWN = "predict-shown"
@@ -28,7 +28,7 @@ def show() -> None:
     key, classes = None, _CLASSES
     if there("prediction"):
         with told():
-            with st.spinner("Reading what can be asked ..."):
+            with busy("Reading what can be asked ..."):
                 contract = _contract(who.call)
                 key = contract.key.name
                 classes, threshold = _champion(who)
@@ -56,7 +56,7 @@ def _champion(who: Current) -> tuple[tuple[str, str], float | None]:
 
 def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, str], threshold: float | None) -> None:
     key = contract.key.read(typed)
-    with st.spinner(f"Looking up {typed} ..."):
+    with busy(f"Looking up {typed} ..."):
         known = features.look_up(who, key)
     missing = [name for name in known["must_be_sent"] if name != contract.key.name]
     left, right = st.columns(2, gap="large")
@@ -64,24 +64,30 @@ def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, st
         if missing:
             st.info(f"To predict, fill in {', '.join(missing)} below: the store does not know it.")
         elif st.button("Predict", type="primary", icon=":material/online_prediction:"):
-            _ask(who, contract, {contract.key.name: key}, {}, what_if=False)
-        shown = st.session_state.get(_SHOWN)
-        if shown and shown["entity"] == str(key):
+            with told():
+                _ask(who, contract, {contract.key.name: key}, {}, what_if=False)
+        before = st.session_state.get(_SHOWN)
+        shown = before if before and before["entity"] == str(key) else None
+        if shown:
             _result(shown, classes, threshold)
         elif not missing:
             st.caption("Nothing was predicted for it here yet.")
         if contract.inputs:
             _what_if(who, contract, key, known)
-    with right:
+    if shown:
+        with right:
+            _why(shown, classes)
+    with busy("Comparing it with other rows ..."):
         features.cards(who, known)
-    history.similar(who, contract.key.name, str(key), classes)
+    history.similar(who, contract.key.name, str(key), classes, shown)
 
 
 def _what_if(who: Current, contract: Contract, key: Any, known: Mapping[str, Any]) -> None:
     with st.expander("What if …", icon=":material/tune:", expanded=bool(known["must_be_sent"])):
         with st.form(f"what-if-{key}", border=False):
             st.caption("Change what you like; everything else stays as the store knows it.")
-            seen = features.seen_texts(who, contract)
+            with busy("Reading what can be chosen ..."):
+                seen = features.seen_texts(who, contract)
             given = ask_all(contract.inputs, known["keys"], seen, key=f"what-if-{key}")
             sent = st.form_submit_button("Ask what if", icon=":material/question_mark:")
         if sent:
@@ -89,7 +95,8 @@ def _what_if(who: Current, contract: Contract, key: Any, known: Mapping[str, Any
             if changed:
                 # What the store does not know must be sent: that alone is no what-if.
                 what_if = not changed.keys() <= set(known["must_be_sent"])
-                _ask(who, contract, {contract.key.name: key, **changed}, changed, what_if=what_if)
+                with told():
+                    _ask(who, contract, {contract.key.name: key, **changed}, changed, what_if=what_if)
             else:
                 st.info("Nothing was changed, so there is nothing to ask.")
 
@@ -97,7 +104,7 @@ def _what_if(who: Current, contract: Contract, key: Any, known: Mapping[str, Any
 def _ask(who: Current, contract: Contract, entity: dict[str, Any], changed: dict[str, Any], *, what_if: bool) -> None:
     """Predict, explain, remember; and show it from the top of the page."""
     body = {"entities": [entity], **({"what_if": True} if what_if else {})}
-    with st.spinner("Predicting ..."):
+    with busy("Predicting ..."):
         answer = who.call.send("prediction", "POST", "/predict", body)["predictions"][0]
         why: dict[str, Any] | None = None
         try:
@@ -148,9 +155,12 @@ def _result(shown: Mapping[str, Any], classes: tuple[str, str], threshold: float
         st.caption(f"Model {shown['model_version']}{limit}.")
         if shown["stale"]:
             st.warning(f"Older than promised: {', '.join(shown['stale'])}.", icon=":material/history:")
-        if shown["why"]:
-            st.markdown("**What drove it**")
-            explain.bars(shown["why"], classes)
-        elif shown["note"]:
-            st.info(shown["note"])
         st.caption(f"Prediction `{shown['prediction_id']}`")
+
+
+def _why(shown: Mapping[str, Any], classes: tuple[str, str]) -> None:
+    if shown["why"]:
+        st.markdown("**What drove it**")
+        explain.bars(shown["why"], classes)
+    elif shown["note"]:
+        st.info(shown["note"])

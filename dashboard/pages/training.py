@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard.parts import compare, jobs, retrain, words
 from dashboard.parts.choice import part_of
 from dashboard.parts.current import Current, me
-from dashboard.parts.status import there, told
+from dashboard.parts.status import busy, there, told
 from dashboard.parts.tables import table
 
 _METRICS = ("auc", "average_precision", "brier", "log_loss", "f1", "precision", "recall")
@@ -28,14 +28,14 @@ def show() -> None:
 
 
 def _train(who: Current) -> None:
-    with st.spinner("Reading the choices ..."):
+    with busy("Reading the choices ..."):
         options = who.call.get("training", "/training/options")["candidates"]
     retrain.form(who, options)
     jobs.section(who, "training")
 
 
 def _models(who: Current) -> None:
-    with st.spinner("Reading the registry ..."):
+    with busy("Reading the registry ..."):
         found = who.call.get("training", "/training/models")
     versions = found["versions"]
     if not versions:
@@ -56,7 +56,8 @@ def _models(who: Current) -> None:
 
 def _detail(who: Current, versions: Sequence[str], roles: dict[str, str]) -> None:
     version = st.selectbox("Version", versions, key="model-version", width=200)
-    one = who.call.get("training", f"/training/models/{version}")
+    with busy("Reading the version ..."):
+        one = who.call.get("training", f"/training/models/{version}")
     left, right = st.columns(2, gap="large")
     with left:
         if gate := one["tags"].get("promotion"):
@@ -66,7 +67,7 @@ def _detail(who: Current, versions: Sequence[str], roles: dict[str, str]) -> Non
         st.dataframe([{"": name, "is": str(value)} for name, value in facts.items()], hide_index=True)
     with right:
         with told():
-            with st.spinner("Judging it week by week ..."):
+            with busy("Judging it week by week ..."):
                 weeks = _weeks(who.call, version)
             if weeks:
                 st.markdown("**AUC and Brier score by week of the test rows**")
@@ -98,7 +99,7 @@ def _promote(who: Current, version: str, roles: dict[str, str]) -> None:
 
 
 def _promotions(who: Current) -> None:
-    with st.spinner("Reading the ledger ..."):
+    with busy("Reading the ledger ..."):
         rows = who.call.get("training", "/training/promotions", limit=500)["promotions"]
     if not rows:
         st.caption("Nothing was promoted yet.")
@@ -117,7 +118,7 @@ def _promotions(who: Current) -> None:
 
 def _do(who: Current, path: str, body: dict[str, Any] | None) -> None:
     with told():
-        with st.spinner("Promoting ..."):
+        with busy("Promoting ..."):
             done = who.call.send("training", "POST", path, body)
         st.toast(f"Version {done['version']}: {done['status']}", icon=":material/check:")
         st.rerun()

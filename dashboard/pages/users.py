@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard.parts import words
 from dashboard.parts.current import Current, me
 from dashboard.parts.once import offer, shown_once
-from dashboard.parts.status import there, told
+from dashboard.parts.status import busy, there, told
 from dashboard.parts.tables import table
 
 _COLUMNS = ("name", "role", "email", "disabled", "must_change", "created_at")
@@ -24,7 +24,7 @@ def show() -> None:
         return
     shown_once("users")
     with told():
-        with st.spinner("Reading the users ..."):
+        with busy("Reading the users ..."):
             users = who.call.get("data", "/users")["users"]
         _list(users)
         left, right = st.columns(2, gap="large")
@@ -59,7 +59,7 @@ def _add(who: Current) -> None:
         if st.form_submit_button("Add", type="primary", icon=":material/person_add:"):
             with told():
                 body = {"name": name.strip(), "role": role, "email": email.strip() or None}
-                made = who.call.send("data", "POST", "/users", body)
+                made = _asked(who, "POST", "/users", body)
                 offer("users", f"{made['name']} logs in with this password, once:", made["password"])
 
 
@@ -81,12 +81,12 @@ def _change(who: Current, users: list[dict[str, Any]]) -> None:
                 st.write(f"Give **{name}** a new password, to be changed at the next log-in. Their sessions end.")
                 if st.button(f"Reset the password of {name}", type="primary"):
                     with told():
-                        made = who.call.send("data", "POST", f"/users/{name}/reset")
+                        made = _asked(who, "POST", f"/users/{name}/reset")
                         offer("users", f"{name} logs in with this password, once:", made["password"])
                 st.write("Or let them choose one: a link that works once. Nothing ends until they do.")
                 if st.button(f"Make a link for {name}"):
                     with told():
-                        made = who.call.send("data", "POST", f"/users/{name}/reset-link")
+                        made = _asked(who, "POST", f"/users/{name}/reset-link")
                         offer("users", f"{name} chooses a new password here, once:", made["link"])
             with st.popover("Mail", icon=":material/mail:"):
                 email = st.text_input(
@@ -116,5 +116,10 @@ def _disable(who: Current, name: str, *, disabled: bool) -> None:
 
 def _do(who: Current, method: str, path: str, body: dict[str, Any] | None = None) -> None:
     with told():
-        who.call.send("data", method, path, body)
+        _asked(who, method, path, body)
         st.rerun()
+
+
+def _asked(who: Current, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    with busy("Changing it ..."):
+        return who.call.send("data", method, path, body)

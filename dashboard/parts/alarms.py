@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.parts import words
 from dashboard.parts.current import Current
-from dashboard.parts.status import told
+from dashboard.parts.status import busy, told
 from dashboard.parts.tables import table
 
 _STATES: dict[str, str | None] = {"open": "open", "cleared": "cleared", "all": None}
@@ -19,7 +19,8 @@ _COLUMNS = ("state", "kind", "subject", "says", "value", "bound", "since", "over
 
 def opened(who: Current) -> None:
     """Show the open alarms, each with its button."""
-    found = who.call.get("monitoring", "/monitoring/alarms", state="open", limit=_MOST)["alarms"]
+    with busy("Reading the open alarms ..."):
+        found = who.call.get("monitoring", "/monitoring/alarms", state="open", limit=_MOST)["alarms"]
     st.subheader(f"Open alarms: {len(found)}" if found else "Open alarms")
     if not found:
         st.success("None.", icon=":material/check:")
@@ -33,7 +34,7 @@ def show(who: Current) -> None:
     if state == "open":
         opened(who)
         return
-    with st.spinner("Reading the alarms ..."):
+    with busy("Reading the alarms ..."):
         found = who.call.get("monitoring", "/monitoring/alarms", state=_STATES[state], limit=_MOST)["alarms"]
     if not found:
         st.caption("There is none.")
@@ -69,5 +70,6 @@ def _one(who: Current, alarm: Mapping[str, Any]) -> None:
             st.caption(words.literal(seen))
         elif st.button("I take care of it", icon=":material/done:", key=f"acknowledge-{alarm['id']}"):
             with told():
-                who.call.send("monitoring", "POST", f"/monitoring/alarms/{alarm['id']}/acknowledge")
+                with busy("Noting it ..."):
+                    who.call.send("monitoring", "POST", f"/monitoring/alarms/{alarm['id']}/acknowledge")
                 st.rerun()

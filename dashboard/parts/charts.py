@@ -95,7 +95,7 @@ def show(
     Parameters
     ----------
     drawn : Figure
-        What to show.
+        What to show. A margin that it has at its bottom stays.
     rows, columns
         What is in it, for the CSV.
     title, name, key : str
@@ -103,7 +103,7 @@ def show(
     """
     drawn.update_layout(
         title={"text": escape(title), "font": {"size": 16}, "x": 0, "xref": "container", "y": 0.98, "yanchor": "top"},
-        margin={"l": 8, "r": 8, "t": 56, "b": 8},
+        margin={"l": 8, "r": 8, "t": 56, "b": drawn.layout.margin.b or 8},
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#8a97a5", "activecolor": COLOURS[0]},
     )
     # The mode bar holds the one button that saves a picture; everything else is done by hand on the chart.

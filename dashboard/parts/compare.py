@@ -1,24 +1,40 @@
-"""Two versions on the same rows: metrics with the noise in them, calibration, inputs, slices."""
+"""Two versions on the same rows: metrics with the noise in them, curves, calibration, inputs, slices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import plotly.graph_objects as go
 import streamlit as st
 
+from core.metric_names import METRIC_NAMES
+from dashboard.parts import compare_charts, words
 from dashboard.parts.current import Current
+from dashboard.parts.status import busy
 from dashboard.parts.tables import table
 
-_COLOURS = ("#d1711c", "#1f6fb2")
-# (Below, the legend would lie over the title of the axis.)
-_LAYOUT: dict[str, Any] = {
-    "height": 320,
-    "margin": {"l": 0, "r": 0, "t": 32, "b": 0},
-    "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom"},
-}
-_MOST_INPUTS = 12
+_PICTURES = (
+    (
+        "ROC curves",
+        compare_charts.roc,
+        "How many of the positives are found, for how many false alarms. The higher a line, the better.",
+    ),
+    (
+        "Precision and recall",
+        compare_charts.precision_recall,
+        "How many of those called positive are so, for how many of the positives are found. The higher, the better.",
+    ),
+    (
+        "Calibration",
+        compare_charts.calibration,
+        "Where a line is above the grey one, more came true than was predicted. The nearer, the better.",
+    ),
+    (
+        "What the models look at",
+        compare_charts.importance,
+        "How much worse the order gets when an input tells nothing: the longer a bar, the more hangs on it.",
+    ),
+)
 
 
 def show(who: Current) -> None:
@@ -36,21 +52,22 @@ def show(who: Current) -> None:
     if a == b:
         st.caption("Choose two different ones.")
         return
-    with st.spinner("Judging both on the same rows ..."):
+    with busy("Judging both on the same rows ..."):
         compared = _compared(who.call, a, b)
-    rows = compared["rows"]
-    st.caption(f"On the same {rows['count']:,} rows, of {rows['from'][:10]} to {rows['until'][:10]}.")
+    st.caption(_rows(compared))
     for warning in compared["warnings"]:
         st.warning(warning)
-    st.dataframe(metrics(compared), hide_index=True)
+    digits = st.column_config.NumberColumn(format="%.4f")
+    st.dataframe(
+        metrics(compared), hide_index=True, placeholder="", column_config=dict.fromkeys(map(_column, (a, b)), digits)
+    )
     st.caption("Gain: how much better the first is. The interval is that of a paired bootstrap over rows, at 95 %.")
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown("**Calibration**")
-        st.plotly_chart(_calibration(compared), config={"displayModeBar": False}, alt="Predicted and observed shares")
-    with right:
-        st.markdown("**What the models look at**")
-        st.plotly_chart(_importance(compared), config={"displayModeBar": False}, alt="Importance of the inputs")
+    for i in range(0, len(_PICTURES), 2):
+        for place, (title, drawn, said) in zip(st.columns(2, gap="large"), _PICTURES[i : i + 2], strict=True):
+            with place:
+                st.markdown(f"**{title}**")
+                st.plotly_chart(drawn(compared), config={"displayModeBar": False}, key=f"compare-{title}", alt=title)
+                st.caption(said)
     if compared["slices"]:
         st.markdown("**Slices**")
         table([_slice(one, a, b) for one in compared["slices"]], _columns(a, b), name=f"slices-{a}-{b}", key="slices")
@@ -61,14 +78,16 @@ def metrics(compared: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one row a metric: both values, and where it is ranked, the gain and whether it is beyond noise."""
     left, right = compared["versions"]
     out = []
-    for name, value in left["metrics"].items():
+    for name, said in METRIC_NAMES.items():
         gain = compared["gains"].get(name)
+        if gain and gain["gain"] is None:  # where only one class occurs, there is none
+            gain = None
         out.append(
             {
-                "metric": name.replace("_", " "),
-                f"version {left['version']}": value,
-                f"version {right['version']}": right["metrics"].get(name),
-                "gain": gain and gain["gain"],
+                "metric": said,
+                _column(left["version"]): left["metrics"][name],
+                _column(right["version"]): right["metrics"][name],
+                "gain": f"{gain['gain']:+.4f}" if gain else "",
                 "interval": f"{gain['low']:+.4f} to {gain['high']:+.4f}" if gain else "",
                 "beyond noise": ("yes" if gain["beyond_noise"] else "no") if gain else "",
             }
@@ -81,39 +100,14 @@ def _compared(_call: Any, a: str, b: str) -> dict[str, Any]:
     return dict(_call.get("training", "/training/compare", a=a, b=b))
 
 
-def _calibration(compared: Mapping[str, Any]) -> go.Figure:
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "width": 1}, name="perfect"))
-    for side, colour in zip(compared["versions"], _COLOURS, strict=True):
-        points = side["calibration"]
-        figure.add_scatter(
-            x=[point["predicted"] for point in points],
-            y=[point["observed"] for point in points],
-            mode="lines+markers",
-            line={"color": colour},
-            name=f"version {side['version']}",
-        )
-    figure.update_layout(**_LAYOUT)
-    figure.update_xaxes(title="predicted")
-    figure.update_yaxes(title="observed")
-    return figure
+def _rows(compared: Mapping[str, Any]) -> str:
+    rows, positive = compared["rows"], compared["versions"][0]["metrics"]["positive_share"]
+    span = f"{rows['from'][:10]} to {rows['until'][:10]}"
+    return f"On the same {rows['count']:,} rows, of {span}, {words.share(positive)} of them positive."
 
 
-def _importance(compared: Mapping[str, Any]) -> go.Figure:
-    names = [one["feature"] for one in compared["versions"][0]["importance"][:_MOST_INPUTS]]
-    figure = go.Figure()
-    for side, colour in zip(compared["versions"], _COLOURS, strict=True):
-        found = {one["feature"]: one["importance"] for one in side["importance"]}
-        figure.add_bar(
-            x=[found.get(name) for name in names],
-            y=names,
-            orientation="h",
-            marker_color=colour,
-            name=f"version {side['version']}",
-        )
-    figure.update_layout(**_LAYOUT)
-    figure.update_yaxes(autorange="reversed", automargin=True)
-    figure.update_xaxes(title="fall of AUC when shuffled")
-    return figure
+def _column(version: str) -> str:
+    return f"version {version}"
 
 
 def _columns(a: str, b: str) -> tuple[str, ...]:

@@ -9,13 +9,15 @@ import streamlit as st
 
 from dashboard.parts import words
 from dashboard.parts.current import Current
+from dashboard.parts.status import busy
 from dashboard.parts.tables import table
 
 _NEWEST = 8
 Decision = Mapping[str, Any]  # as GET /monitoring/decisions lists one
+_IDLE = "nothing to do: "  # how monitoring begins to say why: the sentence has said it then
 _COLUMNS = ("at", "action", "outcome", "champion", "version", "triggers", "reasons", "job")
 _SAID = {
-    ("retrain", "nothing"): "No training was needed",
+    ("retrain", "nothing"): "It did not train again",
     ("retrain", "looked"): "It would have trained again, and was told to look alone",
     ("retrain", "pending"): "It trains again",
     ("retrain", "promoted"): "It trained again, and version {version} serves now",
@@ -33,7 +35,7 @@ _ICONS = {"promoted": "upgrade", "rolled back": "undo", "failed": "error", "wait
 
 def show(who: Current) -> None:
     """Show the newest in words, and all as a table."""
-    with st.spinner("Reading the decisions ..."):
+    with busy("Reading the decisions ..."):
         found = who.call.get("monitoring", "/monitoring/decisions", limit=500)["decisions"]
     if not found:
         st.info("Nothing was decided yet: the first turn does.")
@@ -74,4 +76,5 @@ def sentence(decision: Decision) -> str:
     action, outcome = decision["action"], decision["outcome"]
     facts = {name: decision.get(name) or "?" for name in ("champion", "version")}
     said = _SAID.get((action, outcome), f"{action}: {outcome}").format(**facts)
-    return f"{said}: {'; '.join(decision['reasons'])}." if decision["reasons"] else f"{said}."
+    why = "; ".join(reason.removeprefix(_IDLE) for reason in decision["reasons"])
+    return f"{said}: {why}." if why else f"{said}."

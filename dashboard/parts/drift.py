@@ -13,7 +13,7 @@ from dashboard.parts.charts import show as show_chart
 from dashboard.parts.contract import as_moment
 from dashboard.parts.current import Current
 from dashboard.parts.periods import window
-from dashboard.parts.status import told
+from dashboard.parts.status import busy, told
 from dashboard.parts.tables import table
 from dashboard.reports import drift_page
 
@@ -27,7 +27,7 @@ Short = Mapping[str, Any]  # as GET /monitoring/drift lists one
 
 def show(who: Current) -> None:
     """Draw it all."""
-    with st.spinner("Reading the reports ..."):
+    with busy("Reading the reports ..."):
         reports = who.call.get("monitoring", "/monitoring/drift", limit=_LISTED)["reports"]
     if reports:
         _pictures(who, reports)
@@ -39,19 +39,23 @@ def show(who: Current) -> None:
 
 def _pictures(who: Current, reports: Sequence[Short]) -> None:
     newest = list(reversed(reports[:_FULL]))
-    with st.spinner("Reading them in full ..."):
+    with busy("Reading them in full ..."):
         full = [_full(who.call, one["id"], one["made_at"]) for one in newest]
     if len(reports) > _FULL:
         st.caption(f"The {_FULL} newest of {len(reports)} reports.")
     figure, rows = drift_charts.over_time(full)
     show_chart(figure, rows, tuple(rows[0]), title="Drift over time", name="drift", key="drift-time")
-    st.caption("A prediction score says how far the predictions themselves moved: 1 is the limit.")
+    st.caption("A prediction score says how far the predictions themselves moved: 1, the dashed line, is the limit.")
     most = st.segmented_control("Features", _FEATURES, default=_FEATURES[0], required=True, key="drift-most")
     figure, rows = drift_charts.by_feature(full, most)
     if rows:
         title = "How far each feature moved, of its limit"
         show_chart(figure, rows, tuple(rows[0]), title=title, name="drift-by-feature", key="drift-features")
-        st.caption("Windows from left to right, the newest last; the features that moved farthest on top.")
+        st.caption(
+            "Windows from left to right, by the day of their end, the newest last; the features that moved farthest on "
+            "top. Blue is below the limit, and paler the nearer to what is usual; from the limit on it is orange, and "
+            "redder the farther. Twice the limit and all beyond it have the same red: point at a field to read how far."
+        )
 
 
 # What a report says stays as it is until it is made anew, and is the same for everybody who may read it.

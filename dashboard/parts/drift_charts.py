@@ -9,9 +9,12 @@ import plotly.graph_objects as go
 
 from dashboard.parts import words
 from dashboard.parts.charts import COLOURS, HEIGHT, LEGEND, shown
+from dashboard.parts.contract import as_moment
 
-_MARKS = {"drift": ("x", "#c8373f"), "no drift": ("circle", "#3a9a6b"), "too few rows": ("circle-open", "#8a97a5")}
-_ROW, _AROUND = 20, 150
+_FAR = "#c8373f"
+_MARKS = {"drift": ("x", _FAR), "no drift": ("circle", "#3a9a6b"), "too few rows": ("circle-open", "#8a97a5")}
+_ROW, _ABOVE, _BELOW = 20, 56, 92  # pixels: of a feature, for the title, for dates and colours
+_DATES = 5  # as many as fit a phone
 _MOST = 2.0  # from here on, farther is not darker
 # Faint where nothing moved, so that it fits a light and a dark page; another colour from the limit on.
 _SCALE = (
@@ -26,7 +29,8 @@ Report = Mapping[str, Any]  # as GET /monitoring/drift/{report_id} tells one
 def over_time(reports: Sequence[Report]) -> tuple[go.Figure, list[dict[str, Any]]]:
     """Return shares and prediction scores by window with its verdict, and the same as rows; oldest first.
 
-    A prediction score is how far the predicted probabilities moved, of what is far for them: drift from 1 on.
+    A prediction score is how far the predicted probabilities moved, of what is far for them: drift from 1 on, where a
+    line is drawn.
     """
     rows = [
         {
@@ -62,12 +66,20 @@ def over_time(reports: Sequence[Report]) -> tuple[go.Figure, list[dict[str, Any]
         figure.add_scatter(
             x=[None], y=[None], name=verdict, mode="markers", marker={"symbol": symbol, "color": colour, "size": 10}
         )
+    figure.add_hline(
+        y=1,
+        line={"color": _FAR, "width": 1, "dash": "dash"},
+        annotation={"text": "limit of the prediction score", "font": {"color": _FAR}},
+        annotation_position="top left",
+    )
     figure.update_layout(
         height=HEIGHT + 20,
         hovermode="x unified",
         legend=LEGEND,
     )
-    figure.update_yaxes(rangemode="tozero", title=None)
+    # (A line that is no curve does not widen an axis: without this it would mostly lie outside.)
+    highest = max([1.0, *(row["prediction score"] or 0.0 for row in rows)])
+    figure.update_yaxes(range=[-0.03 * highest, 1.15 * highest], title=None)
     figure.update_xaxes(title=None)
     return figure, rows
 
@@ -104,19 +116,33 @@ def by_feature(reports: Sequence[Report], most: int) -> tuple[go.Figure, list[di
             ygap=1,
             colorbar={
                 "orientation": "h",
-                "y": -0.02,
-                "yanchor": "top",
-                "ypad": 36,
+                "yref": "container",
+                "y": 0,
+                "yanchor": "bottom",
+                "ypad": 0,
+                "x": 0,
+                "xanchor": "left",
+                "xpad": 0,
+                "len": 0.8,  # the words at its end need room
                 "thickness": 10,
                 "title": None,
                 "tickvals": [0, 1, 2],
-                "ticktext": ["as usual", "limit", "twice the limit"],
+                "ticktext": ["as usual", "limit", "twice or more"],
             },
         )
     )
-    figure.update_layout(height=_AROUND + _ROW * len(names))
+    figure.update_layout(height=_ABOVE + _ROW * len(names) + _BELOW, margin={"b": _BELOW})
     figure.update_yaxes(autorange="reversed", automargin=True, title=None, type="category", dtick=1, showgrid=False)
-    figure.update_xaxes(title=None, type="category", showgrid=False, side="bottom", showticklabels=False)
+    dated = sorted({round(i * (len(windows) - 1) / (_DATES - 1)) for i in range(_DATES)})
+    figure.update_xaxes(
+        title=None,
+        type="category",
+        showgrid=False,
+        side="bottom",
+        tickangle=0,
+        tickvals=[windows[i] for i in dated],
+        ticktext=[_dated(reports[i]) for i in dated],
+    )
     rows = [
         {
             "feature": name,
@@ -132,6 +158,11 @@ def ratio(column: Mapping[str, Any] | None) -> float | None:
     if column is None or column["effect"] is None or not column["threshold"]:
         return None
     return float(column["effect"] / column["threshold"])
+
+
+def _dated(report: Report) -> str:
+    until = as_moment(report["until"])
+    return f"{until:%d %b}<br>{until:%Y}" if until else words.NOTHING
 
 
 def _said(column: Mapping[str, Any] | None) -> str:

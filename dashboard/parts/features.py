@@ -58,7 +58,11 @@ def seen_texts(who: Current, contract: Contract) -> dict[str, list[str]]:
 
 def cards(who: Current, known: Mapping[str, Any]) -> None:
     """Show every view: how fresh it is, and each of its features among other rows."""
-    st.caption(f"As of {words.moment(known['now'])} UTC, by the problem's clock.")
+    st.subheader("What is known")
+    st.caption(
+        f"As of {words.moment(known['now'])} UTC, by the problem's clock. Grey bars: up to {_ROWS:,} rows of the view, "
+        "of the newest windows; what is orange is this entity."
+    )
     for name, view in known["views"].items():
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{name}**", width="content")
@@ -67,7 +71,6 @@ def cards(who: Current, known: Mapping[str, Any]) -> None:
         others = rows(who, name)
         values: Mapping[str, Any] = view["values"]
         st.html(marks.facts([marks.fact(one, value, _column(others, one)) for one, value in values.items()]))
-    st.caption("Bars: up to 1,000 rows of the view, of the newest windows; the orange line is this entity.")
 
 
 def _column(others: Sequence[Mapping[str, Any]], name: str) -> list[Any]:

@@ -16,6 +16,15 @@ _STYLE = """<style>
 .block-container { padding-top: 4rem; }
 .block-container h1 { font-size: 2rem; padding: .5rem 0; }
 @media (min-width: 60rem) { .block-container { padding-left: 3rem; padding-right: 3rem; } }
+[data-testid="stElementContainer"]:has(.busy) { height: 0; margin-top: -1rem; overflow: visible; z-index: 100; }
+.busy { display: inline-flex; gap: .5rem; align-items: center; margin-top: .75rem; padding: .25rem .75rem;
+  border: 1px solid color-mix(in srgb, CanvasText 25%, transparent); border-radius: 1rem; background: Canvas;
+  color: CanvasText; animation: seen .15s .1s both; }
+.busy i { width: .9rem; height: .9rem; border-radius: 50%; border: 2px solid; border-right-color: transparent;
+  animation: turn 1s linear infinite; }
+@keyframes seen { from { opacity: 0; } }
+@keyframes turn { to { transform: rotate(1turn); } }
+@media (prefers-reduced-motion: reduce) { .busy i { animation: none; } }
 form.out { margin: 0; display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; }
 form.out button, form.out a { font: inherit; color: inherit; background: transparent; text-decoration: none;
   border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: .5rem; padding: .3rem .75rem;

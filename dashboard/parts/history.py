@@ -1,4 +1,4 @@
-"""What was asked before: by whoever is logged in, and about an entity; and what was found out afterwards.
+"""What was asked before: by whoever is logged in, about an entity, and with a like answer; and what came of it.
 
 The monitoring service has it from the prediction log, so it outlives a session. What was asked a moment ago may not be
 in the log yet: the session's own list fills that in.
@@ -15,14 +15,18 @@ import streamlit as st
 from dashboard.parts import words
 from dashboard.parts.contract import as_moment
 from dashboard.parts.current import Current
-from dashboard.parts.status import there, told
+from dashboard.parts.status import busy, there, told
 from dashboard.parts.tables import table
 
 _MOST = 500
 _MOST_SIMILAR = 20
+_LOOKED_THROUGH = 200
+_NEAR = 0.05  # of probability
 _COLUMNS = ("at", "entity", "asked", "class", "probability", "came out", "model_version", "with", "prediction_id")
-_SIMILAR = ("at", "actor", "asked", "class", "probability", "came out", "model_version", "with", "prediction_id")
+_SAME = ("at", "actor", "asked", "class", "probability", "came out", "model_version", "with", "prediction_id")
+_LIKE = ("at", "entity", *_SAME[1:])
 _KINDS = {"as it is": False, "what if": True}
+OPENED = "similar-opened"
 _NEVER = datetime.min.replace(tzinfo=UTC)
 Row = dict[str, Any]
 Classes = tuple[str, str]
@@ -55,19 +59,47 @@ def asked(who: Current, key: str | None, classes: Classes) -> None:
     table(chosen, _COLUMNS, name="predictions", key="history", height=height, column_config=_config())
 
 
-def similar(who: Current, key: str, entity: str, classes: Classes) -> None:
-    """Show what was predicted last for an entity, by whomever the service lets one see."""
-    with st.expander(f"Asked before about {entity}", icon=":material/history:"):
-        if not there("monitoring"):
+def similar(who: Current, key: str, entity: str, classes: Classes, shown: Mapping[str, Any] | None) -> None:
+    """Show earlier predictions, by whomever the service lets one see: of an entity, and of others with a like answer.
+
+    The log is asked when somebody opens this.
+
+    Parameters
+    ----------
+    who : Current
+        Who looks.
+    key, entity : str
+        The name of the entity's id, and the id.
+    classes : (str, str)
+        What the outcomes 0 and 1 are called.
+    shown : mapping, optional
+        The prediction that is shown for it: what others are to be like.
+    """
+    title = f"Similar predictions: of {words.literal(entity)}, and of others"
+    with st.expander(title, icon=":material/history:", key=OPENED, on_change="rerun") as box:
+        if not box.open or not there("monitoring"):
             return
         with told():
+            st.markdown(f"**Asked before about {words.literal(entity)}**")
             found = _logged(who, entity=entity, limit=_MOST_SIMILAR)
-            if not found:
-                st.caption("Nothing that you may see is in the log yet.")
+            _listed([told_row(one, key, classes) for one in found], _SAME, "same-entity")
+            if shown is None:
+                st.caption("Once it is predicted, others with a like answer are listed here.")
                 return
-            rows = [told_row(one, key, classes) for one in found]
-            columned = {column: [row[column] for row in rows] for column in _SIMILAR}
-            st.dataframe(columned, hide_index=True, column_config=_config(), key="similar")
+            st.markdown(f"**Others that came out like this: {words.literal(shown['class'])}**")
+            st.caption(
+                f"Of the newest {_LOOKED_THROUGH} called so, those within {_NEAR * 100:.0f} points of the probability, "
+                "the nearest first."
+            )
+            called = _logged(who, what_if=False, limit=_LOOKED_THROUGH, **{"class": shown["class"]})
+            others = [told_row(one, key, classes) for one in called]
+            _listed(near([row for row in others if row["entity"] != entity], shown["probability"]), _LIKE, "like-this")
+
+
+def near(rows: Sequence[Row], probability: float, most: int = _MOST_SIMILAR) -> list[Row]:
+    """Return the rows whose probability is within 0.05 of another, the nearest first, those as near as given."""
+    away = [(abs(row["probability"] - probability), row) for row in rows]
+    return [row for distance, row in sorted(away, key=lambda one: one[0]) if distance <= _NEAR][:most]
 
 
 def told_row(logged: Mapping[str, Any], key: str | None, classes: Classes) -> Row:
@@ -99,7 +131,16 @@ def merged(own: Sequence[Mapping[str, Any]], logged: Sequence[Row]) -> list[Row]
 
 
 def _logged(who: Current, **params: Any) -> list[dict[str, Any]]:
-    return list(who.call.get("monitoring", "/monitoring/predictions", **params)["predictions"])
+    with busy("Looking through the log ..."):
+        return list(who.call.get("monitoring", "/monitoring/predictions", **params)["predictions"])
+
+
+def _listed(rows: Sequence[Row], columns: Sequence[str], key: str) -> None:
+    if not rows:
+        st.caption("Nothing that you may see is in the log yet.")
+        return
+    columned = {column: [row[column] for row in rows] for column in columns}
+    st.dataframe(columned, hide_index=True, column_config=_config(), key=key)
 
 
 def _second(moment: Any) -> str:

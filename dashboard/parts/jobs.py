@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
 
 from core.client import Name
+from core.clock import SystemClock
 from dashboard.parts import words
+from dashboard.parts.contract import as_moment
 from dashboard.parts.current import Current
-from dashboard.parts.status import told
+from dashboard.parts.status import busy, told
 
 _EVERY = "1s"
 _LINES = 400
 _LISTED = 20
+_PASSAGES = 6
+_ROUNDS = ": round "
 _ROUND = re.compile(r"round (\d+), validation log loss ([\d.]+)")
 _STEP = {
     "waiting": ":material/radio_button_unchecked:",
@@ -39,7 +44,8 @@ def over(job: dict[str, Any]) -> bool:
 
 def section(who: Current, name: Name) -> None:
     """Show the job that was started last, or is at work, and the ones before it to choose from."""
-    jobs = who.call.get(name, f"{prefix(name)}/jobs", limit=_LISTED)["jobs"]
+    with busy("Reading the jobs ..."):
+        jobs = who.call.get(name, f"{prefix(name)}/jobs", limit=_LISTED)["jobs"]
     if not jobs:
         st.caption("No job has run yet.")
         return
@@ -55,7 +61,7 @@ def section(who: Current, name: Name) -> None:
 def start(who: Current, name: Name, path: str, body: dict[str, Any] | None = None) -> None:
     """Start a job and show it."""
     with told():
-        with st.spinner("Starting ..."):
+        with busy("Starting ..."):
             job = who.call.send(name, "POST", path, body or {})
         st.session_state[_chosen(name)] = job["id"]
         st.rerun()
@@ -74,7 +80,8 @@ def watch(who: Current, name: Name, job_id: str) -> None:
         The job.
     """
     with told():
-        job = who.call.get(name, f"{prefix(name)}/jobs/{job_id}")
+        with busy("Reading the job ..."):
+            job = who.call.get(name, f"{prefix(name)}/jobs/{job_id}")
         if over(job):
             _draw(who, name, job)
         else:
@@ -97,23 +104,39 @@ def _draw(who: Current, name: Name, job: dict[str, Any]) -> None:
             st.badge(job["status"], color=_colour(job["status"]))
             st.caption(f"by {job['actor'] or 'nobody'}, {words.moment(job['created_at'])} UTC", width="content")
         st.progress(min(max(float(job["progress"]), 0.0), 1.0), job["note"] or job["step"] or job["status"])
-        steps = "  ".join(f"{_STEP.get(step['status'], '')} {step['name']}" for step in job["steps"])
-        if steps:
+        now, kept = SystemClock().now(), _kept(job["id"])
+        if steps := "  ".join(_step(step, now) for step in job["steps"]):
             st.markdown(steps)
+        if job["note"] and not over(job):
+            kept["notes"] = [*kept["notes"], (now, str(job["note"]))][-_LINES:]
+            if gone := passages(kept["notes"])[-_PASSAGES:]:
+                st.caption("As watched here: " + " · ".join(f"{words.literal(note)} {lasted(s)}" for note, s in gone))
         if job["error"]:
             st.error(job["error"])
         with st.expander("Log", expanded=not over(job), icon=":material/article:"):
-            _log(who, name, job["id"])
+            _log(who, name, job["id"], kept)
         _buttons(who, name, job)
 
 
-def _log(who: Current, name: Name, job_id: str) -> None:
+def _kept(job_id: str) -> dict[str, Any]:
+    """Return what this tab has read of a job: its lines, and what it was at, with the moment of each look."""
+    kept: dict[str, Any] = st.session_state.setdefault(f"log-{job_id}", {"lines": [], "next": 0, "notes": []})
+    return kept
+
+
+def _step(step: Mapping[str, Any], now: datetime) -> str:
+    start, end = as_moment(step["started_at"]), as_moment(step["ended_at"])
+    took = f" {lasted(((end or now) - start).total_seconds())}" if start else ""
+    return f"{_STEP.get(step['status'], '')} {step['name']}{took}"
+
+
+def _log(who: Current, name: Name, job_id: str, kept: dict[str, Any]) -> None:
     """Show a job's newest lines; those that were read are kept, so that only new ones are asked for."""
-    kept = st.session_state.setdefault(f"log-{job_id}", {"lines": [], "next": 0})
     found = who.call.get(name, f"{prefix(name)}/jobs/{job_id}/log", since=kept["next"])
     kept["next"] = found["next"]
     kept["lines"] = [*kept["lines"], *found["lines"]][-_LINES:]
-    if told_rounds := rounds(kept["lines"]):
+    # (A stage tells of its rounds as it goes on, in what it is at, and not in its lines.)
+    if told_rounds := rounds(kept["lines"]) or rounds([note for _, note in kept["notes"]]):
         st.caption("Log loss on the validation rows, by round")
         st.line_chart(told_rounds, height=160)
     if kept["lines"]:
@@ -125,15 +148,41 @@ def _log(who: Current, name: Name, job_id: str) -> None:
 def _buttons(who: Current, name: Name, job: dict[str, Any]) -> None:
     path = f"{prefix(name)}/jobs/{job['id']}"
     if not over(job) and st.button("Cancel", icon=":material/cancel:", key=f"cancel-{job['id']}"):
-        with told():
-            who.call.send(name, "POST", f"{path}/cancel")
-            st.rerun()
+        _do(who, name, f"{path}/cancel")
     if job["status"] in ("failed", "cancelled") and st.button(
         "Try again", icon=":material/replay:", key=f"retry-{job['id']}"
     ):
-        with told():
-            who.call.send(name, "POST", f"{path}/retry")
-            st.rerun()
+        _do(who, name, f"{path}/retry")
+
+
+def _do(who: Current, name: Name, path: str) -> None:
+    with told():
+        with busy("Passing it on ..."):
+            who.call.send(name, "POST", path)
+        st.rerun()
+
+
+def passages(notes: Sequence[tuple[datetime, str]]) -> list[tuple[str, float]]:
+    """Return what a job was at, one after another, and for how many seconds: as far as it was looked at.
+
+    Rounds of a training are part of what they belong to.
+    """
+    found: list[tuple[str, datetime, datetime]] = []
+    for moment, note in notes:
+        what = note.partition(_ROUNDS)[0]
+        if found and found[-1][0] == what:
+            found[-1] = (what, found[-1][1], moment)
+        else:
+            if found:
+                found[-1] = (*found[-1][:2], moment)
+            found.append((what, moment, moment))
+    return [(what, (end - start).total_seconds()) for what, start, end in found]
+
+
+def lasted(seconds: float) -> str:
+    """Return how long something took: ``12 s``, ``2 min 5 s``."""
+    minutes, rest = divmod(max(int(seconds), 0), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def rounds(lines: Sequence[str]) -> dict[int, float]:
@@ -142,7 +191,7 @@ def rounds(lines: Sequence[str]) -> dict[int, float]:
     for line in lines:
         if match := _ROUND.search(line):
             number = int(match[1])
-            if found and number <= max(found):
+            if found and number < max(found):
                 found = {}
             found[number] = float(match[2])
     return found

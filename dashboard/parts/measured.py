@@ -8,10 +8,12 @@ from typing import Any
 
 import streamlit as st
 
+from core.metric_names import METRIC_NAMES
 from dashboard.parts import words
 from dashboard.parts.charts import Chart, draw
 from dashboard.parts.contract import as_moment
 from dashboard.parts.current import Current
+from dashboard.parts.status import busy
 from dashboard.parts.tables import table
 
 _MEASURES = ("auc", "brier", "average_precision", "log_loss", "f1", "precision", "recall")
@@ -21,7 +23,7 @@ Window = Mapping[str, Any]  # as GET /monitoring/performance tells one
 
 def show(who: Current) -> None:
     """Draw it all."""
-    with st.spinner("Reading the windows ..."):
+    with busy("Reading the windows ..."):
         found = who.call.get("monitoring", "/monitoring/performance")["windows"]
     if not found:
         st.info("Nothing was measured yet: labels come late, and a turn of monitoring joins them.")
@@ -78,7 +80,7 @@ def row(one: Window) -> dict[str, Any]:
         "labels": one["rows"],
         "positive": one["positives"],
         "to come": one["waiting"],
-        **{name.replace("_", " "): one[name] for name in _MEASURES},
+        **{METRIC_NAMES[name]: one[name] for name in _MEASURES},
     }
 
 

@@ -9,20 +9,21 @@ import streamlit as st
 
 from dashboard.parts import alarms, decided, jobs, words
 from dashboard.parts.current import Current
-from dashboard.parts.status import told
+from dashboard.parts.status import busy, told
 
 VERDICTS: dict[str, tuple[Any, str]] = {
     "drift": ("red", ":material/trending_up:"),
     "no drift": ("green", ":material/check_circle:"),
     "too few rows": ("gray", ":material/hourglass_empty:"),
 }
+_WIDTHS = {"": 24, "view": 118, "newest row": 104, "promised": 72}  # pixels: as wide as the column is beside the turn
 _ACTING = "With it off, the turn looks, raises alarms, and says what it would have decided."
 _LOOKS = ("truth", "performance", "drift", "freshness", "skew")
 
 
 def show(who: Current) -> None:
     """Draw it all."""
-    with st.spinner("Reading what was found ..."):
+    with busy("Reading what was found ..."):
         found = who.call.get("monitoring", "/monitoring/turns", limit=1)["turns"]
     left, right = st.columns((3, 2), gap="large")
     with left:
@@ -112,11 +113,12 @@ def _freshness(who: Current) -> None:
             "": "✓" if one["fresh"] else "✗",
             "view": one["view"],
             "newest row": f"{words.age(one['age_seconds'])}{' ago' if one['age_seconds'] is not None else ''}",
-            "promised": words.age(one["promise_seconds"]) if one["promise_seconds"] is not None else "whatever it is",
+            "promised": words.age(one["promise_seconds"]) if one["promise_seconds"] is not None else "any age",
         }
         for one in views
     ]
-    st.dataframe(rows, hide_index=True, column_config={"": st.column_config.TextColumn(width=24)})
+    widths = {name: st.column_config.TextColumn(width=width) for name, width in _WIDTHS.items()}
+    st.dataframe(rows, hide_index=True, column_config=widths)
 
 
 def _skew(skew: Mapping[str, Any]) -> None:

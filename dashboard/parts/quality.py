@@ -12,6 +12,7 @@ from core.windows import Window
 from dashboard.parts import words
 from dashboard.parts.charts import Chart, draw
 from dashboard.parts.current import Current
+from dashboard.parts.status import busy
 from dashboard.parts.tables import table
 
 _MOST_REASONS = 7
@@ -78,7 +79,7 @@ def versions(who: Current) -> list[dict[str, Any]]:
 
 def show(who: Current) -> None:
     """Draw it all."""
-    with st.spinner("Reading the reports ..."):
+    with busy("Reading the reports ..."):
         found = reports(who)
     if not found:
         st.info("Nothing was validated yet.")

@@ -7,9 +7,11 @@ from typing import Any
 
 import streamlit as st
 
+from core.metric_names import METRIC_NAMES
 from dashboard.parts import words
 from dashboard.parts.charts import Chart, draw
 from dashboard.parts.current import Current
+from dashboard.parts.status import busy
 from dashboard.parts.tables import table
 
 _RANKING = ("auc", "average_precision")
@@ -32,7 +34,7 @@ def charts(found: Sequence[Version]) -> list[Chart]:
             name,
             "lines",
             x,
-            {_name(m): [one["metrics"].get(m) for one in found] for m in metrics},
+            {METRIC_NAMES[m]: [one["metrics"].get(m) for one in found] for m in metrics},
             along="version",
         )
         for title, name, metrics in (
@@ -50,7 +52,7 @@ def listed(found: Sequence[Version]) -> list[dict[str, Any]]:
             "version": one["version"],
             "roles": ", ".join(one["roles"]),
             "registered": words.moment(one["registered_at"]),
-            **{_name(m): one["metrics"].get(m) for m in (*_RANKING, *_ERRORS, *_DECISIONS)},
+            **{METRIC_NAMES[m]: one["metrics"].get(m) for m in (*_RANKING, *_ERRORS, *_DECISIONS)},
         }
         for one in reversed(found)
     ]
@@ -58,7 +60,7 @@ def listed(found: Sequence[Version]) -> list[dict[str, Any]]:
 
 def show(who: Current) -> None:
     """Draw it all."""
-    with st.spinner("Reading the registry ..."):
+    with busy("Reading the registry ..."):
         found = versions(who)
     if not found:
         st.info("No model is registered yet.")
@@ -79,7 +81,3 @@ def show(who: Current) -> None:
 def _label(one: Version) -> str:
     roles = f", {one['roles'][0]}" if one["roles"] else ""
     return f"{one['version']}{roles}"
-
-
-def _name(metric: str) -> str:
-    return {"auc": "AUC", "brier": "Brier score", "f1": "F1"}.get(metric, metric.replace("_", " "))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.errors import PunctualError
+from dashboard.parts.status import busy
 
 if TYPE_CHECKING:
     from dashboard.parts.contract import Contract
@@ -33,6 +34,7 @@ def choose_entity(who: Current, contract: Contract, *, key: str = "predict-entit
         The id as it is shown, to be read by ``contract.key.read``; None until one is chosen.
     """
     name = contract.key.name.replace("_", " ")
+    looking = st.container()  # above the two: between them, what is said would push them apart
     with st.container(horizontal=True, vertical_alignment="bottom"):
         part = st.text_input(
             f"Find a {name}",
@@ -43,7 +45,8 @@ def choose_entity(who: Current, contract: Contract, *, key: str = "predict-entit
             help="Those that contain it are offered, the newest first.",
             width=240,
         ).strip()
-        ids, note = _ids(who, part)
+        with looking, busy("Searching ..."):
+            ids, note = _ids(who, part)
         picked = st.selectbox(
             name,
             ids,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -67,6 +68,21 @@ def there(*names: Name) -> bool:
             icon=":material/cloud_off:",
         )
     return not away
+
+
+@contextmanager
+def busy(words: str) -> Iterator[None]:
+    """Say at once, and at this place, what a block waits for.
+
+    Streamlit's own spinner comes after half a second. These words lie over the page while they are there, so that what
+    is around them does not move, and are seen after a tenth of a second: quick answers do not flicker.
+    """
+    place = st.empty()
+    place.html(f'<div class="busy" role="status" aria-live="polite"><i></i>{escape(words)}</div>')
+    try:
+        yield
+    finally:
+        place.empty()
 
 
 @contextmanager

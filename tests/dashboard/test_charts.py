@@ -1,4 +1,4 @@
-"""Charts, graphs and sentences that are no more than functions."""
+"""Charts and sentences that are no more than functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.parts import decided, drift_charts, lineage, measured, overview, paper, predicted, quality, words
+from dashboard.parts import decided, drift_charts, measured, overview, paper, predicted, quality, words
 from dashboard.parts.charts import Chart, figure
 from dashboard.parts.tables import as_csv
 from dashboard.reports import HEADERS
@@ -115,45 +115,29 @@ def test_features_are_ordered_by_how_far_they_moved():
     assert [row["feature"] for row in rows] == ["b", "d", "a"]
     assert list(drawn.data[0].z[0]) == [2.0, None]
     assert "<i>" not in str(drawn.data[0].text)
-    _, rows = drift_charts.over_time(reports)
+    assert list(drawn.layout.xaxis.ticktext) == ["01 Mar<br>2024", "02 Mar<br>2024"]
+    assert list(drawn.layout.xaxis.tickvals) == list(drawn.data[0].x)
+
+
+def test_drift_over_time_has_its_limit_in_sight():
+    drawn, rows = drift_charts.over_time(
+        [drifted("2024-03-01T00:00:00Z", a=0.1), drifted("2024-03-02T00:00:00Z", a=0.2)]
+    )
     assert [row["prediction score"] for row in rows] == [0.5, 1.0]
+    assert [(line.y0, line.y1) for line in drawn.layout.shapes] == [(1, 1)]
+    for farthest in (0.02, 1.0):
+        drawn, _ = drift_charts.over_time([drifted("2024-03-01T00:00:00Z", a=farthest)])
+        low, high = drawn.layout.yaxis.range
+        assert low < 0
+        assert high > max(1, farthest / 0.2)
 
 
-def made(table: str, view: str) -> dict[str, Any]:
-    one = {"name": view, "tables": [table], "views": [], "inputs": ["asked"], "features": 3, "used": 1}
-    return {
-        "tables": [table],
-        "views": [one],
-        "feature_service": "s",
-        "spine": {"tables": [table]},
-        "data_version": "0123456789",
-    }
-
-
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40), st.text(max_size=10))
-def test_names_stay_names_in_a_graph(table: str, view: str):
-    drawn = lineage.dot(made(table, view), [{"version": "1", "roles": ["champion"]}], "1")
-    quoted = False
-    outside = ""
-    escaped = False
-    for sign in drawn:
-        if quoted and escaped:
-            escaped = False
-        elif quoted and sign == "\\":
-            escaped = True
-        elif sign == '"':
-            quoted = not quoted
-        elif not quoted:
-            outside += sign
-    assert not quoted
-    assert outside.count("{") == outside.count("}") == 1
-
-
-def test_a_version_that_serves_and_is_not_registered_is_drawn_all_the_same():
-    drawn = lineage.dot(made("t", "v"), [], "7")
-    assert '"version 7" -> "served served"' in drawn
-    empty = {**made("t", "v"), "views": [], "feature_service": None}
-    assert "training rows" not in lineage.dot(empty, [], None)
+def test_dates_stay_few_however_many_windows_there_are():
+    reports = [drifted(f"2024-03-{day:02}T00:00:00Z", a=0.1) for day in range(1, 31)]
+    drawn, _ = drift_charts.by_feature(reports, 1)
+    assert len(drawn.layout.xaxis.tickvals) == 5
+    assert drawn.layout.xaxis.ticktext[0] == "01 Mar<br>2024"
+    assert drawn.layout.xaxis.ticktext[-1] == "30 Mar<br>2024"
 
 
 def test_the_same_decision_again_and_again_is_said_once():
@@ -164,7 +148,7 @@ def test_the_same_decision_again_and_again_is_said_once():
         ("2", "3", 2),
         ("1", "1", 1),
     ]
-    assert decided.sentence(same) == "No training was needed: all is well."
+    assert decided.sentence(same) == "It did not train again: all is well."
     assert decided.sentence(other) == "It trained version 2, and version 1 stays."
 
 
@@ -186,6 +170,19 @@ def test_a_turn_that_could_not_look_says_so():
         "It could not look at drift: no reference",
         "5 predictions have labels that no training has seen.",
     ]
+
+
+def test_a_turn_says_nothing_twice():
+    decision = {"action": "retrain", "outcome": "nothing", "reasons": ["nothing to do: no drift, no drop"]}
+    turn = {
+        "since": "2024-03-01T00:00:00Z",
+        "until": "2024-03-08T00:00:00Z",
+        "model_version": "1",
+        **{name: {} for name in ("truth", "performance", "drift", "freshness", "skew")},
+        "rollback": None,
+        "decision": decision,
+    }
+    assert overview.sentences(turn)[-1] == "It did not train again: no drift, no drop."
 
 
 def test_performance_by_window_and_version():

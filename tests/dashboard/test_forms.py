@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard.pages.data import counted, report_rows
-from dashboard.parts.explore import profile
 from dashboard.parts.jobs import over, rounds
 from dashboard.parts.retrain import request
 from training.overrides import Overrides, options
@@ -122,12 +120,3 @@ def test_reports_are_a_row_a_table():
         }
     ]
     assert counted({}) == ""
-
-
-def test_a_profile_counts_what_is_missing_and_what_differs():
-    rows = [{"a": 1, "b": None, "c": [1]}, {"a": 3, "b": "x", "c": [2]}, {"a": 3, "b": None, "c": None}]
-    a, b, c = profile(rows, ("a", "b", "c"), {"a": "BIGINT"})
-    assert (a["type"], a["missing"], a["different"], a["least"], a["most"]) == ("BIGINT", 0, 2, "1", "3")
-    assert (b["missing"], b["least"]) == (pytest.approx(2 / 3), "x")
-    assert c["different"] == 2
-    assert profile([], ("a",), {})[0]["missing"] is None

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from starlette.responses import JSONResponse
 from streamlit.testing.v1 import AppTest
 
 import ingestion.service
@@ -16,12 +17,12 @@ import serving.service
 from core.auth import Accounts
 from core.service import create_app, harden
 from core.settings import get_settings
-from dashboard.parts.history import merged, told_row
-from dashboard.services import Services, services
+from dashboard.parts.history import OPENED, merged, near, told_row
+from dashboard.services import Caller, Services, services
 from monitoring.history_routes import add_history_routes
 from monitoring.matching import truth_schema
 from monitoring.truth_store import TruthStore
-from tests.core.auth.conftest import PASSWORD
+from tests.core.auth.conftest import PASSWORD, until
 from tests.core.keys import accounts_of
 from tests.dashboard.conftest import Served, _nothing
 from tests.dashboard.test_pages import Tab, named, text
@@ -69,6 +70,26 @@ def test_an_entity_without_a_known_key_is_shown_by_its_first_value():
     assert told_row(LOGGED, "flight_id", ("no", "yes"))["entity"] == "7"
 
 
+def test_those_with_a_like_answer_come_the_nearest_first_and_no_further_than_that():
+    rows = [{"probability": one, "prediction_id": str(one)} for one in (0.5, 0.26, 0.1, 0.22, 0.301, 0.25)]
+    assert [row["probability"] for row in near(rows, 0.25)] == [0.25, 0.26, 0.22]
+    assert [row["probability"] for row in near(rows, 0.25, most=1)] == [0.25]
+    assert near(rows, 0.9) == []
+
+
+class Refusing:
+    """An app before the prediction service that, told to, refuses to predict, as that does without its log's disk."""
+
+    def __init__(self, app: Any) -> None:
+        self._app, self.refuses = app, False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.refuses and scope["type"] == "http" and scope["path"].endswith("/predict"):
+            await JSONResponse({"detail": "The log is *full*."}, 503)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 @dataclass
 class Machine:
     """The services that the page needs, each of which may be stopped."""
@@ -77,6 +98,7 @@ class Machine:
     accounts: Accounts
     services: Services
     monitoring: ExitStack
+    prediction: Refusing
 
     def user(self, name: str, role: str = "user") -> str:
         if not self.accounts.users.exists(name):
@@ -91,11 +113,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     repo, settings = world.repo, settings_of(world.repo)
     looks = create_app("t", name="monitoring", lifespan=_nothing, checks={}, repo=repo, settings=settings)
     add_history_routes(looks, repo)
+    prediction = Refusing(serving.service.build_app(repo, settings))
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         monitoring = stack.enter_context(ExitStack())
         urls = {
             "data": stack.enter_context(Served(ingestion.service.build_app(repo, settings))).url,
-            "prediction": stack.enter_context(Served(serving.service.build_app(repo, settings))).url,
+            "prediction": stack.enter_context(Served(prediction)).url,
             "monitoring": monitoring.enter_context(Served(harden(looks))).url,
             "training": "http://127.0.0.1:1",
         }
@@ -105,7 +128,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         services.cache_clear()
         made = services()
         made.board.look()
-        yield Machine(world, accounts_of(repo, settings), made, monitoring)
+        yield Machine(world, accounts_of(repo, settings), made, monitoring, prediction)
         made.close()
     get_settings.cache_clear()
     services.cache_clear()
@@ -118,18 +141,28 @@ def tab(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Tab:
 
 
 def choose(app: AppTest, loan: int = LOAN) -> AppTest:
+    app.session_state[OPENED] = True
     app = named(app.text_input, "Find a loan id").set_value(str(loan)).run()
     return named(app.selectbox, "loan id").set_value(str(loan)).run()
 
 
 def history(app: AppTest) -> list[dict[str, Any]]:
     """Return the rows of what was asked."""
-    shown = [frame.value for frame in app.dataframe if "entity" in frame.value.columns]
-    return shown[0].to_dict("records") if shown else []
+    return _rows(app, {"entity"})
 
 
 def similar(app: AppTest) -> list[dict[str, Any]]:
-    shown = [frame.value for frame in app.dataframe if "actor" in frame.value.columns]
+    """Return the rows of what was asked before about the entity."""
+    return _rows(app, {"actor"})
+
+
+def like(app: AppTest) -> list[dict[str, Any]]:
+    """Return the rows of other entities with a like answer."""
+    return _rows(app, {"entity", "actor"})
+
+
+def _rows(app: AppTest, columns: set[str]) -> list[dict[str, Any]]:
+    shown = [frame.value for frame in app.dataframe if columns == {"entity", "actor"} & set(frame.value.columns)]
     return shown[0].to_dict("records") if shown else []
 
 
@@ -194,6 +227,64 @@ def test_others_see_nothing_of_it_and_administrators_what_was_asked_about_an_ent
     assert history(app) == []
     assert [(row["actor"], row["asked"]) for row in similar(app)] == [("bo", "what if"), ("bo", "as it is")]
     assert similar(choose(app, 1507)) == []
+
+
+def test_others_that_came_out_alike_are_shown_beside_a_prediction_once_somebody_looks(
+    tab: Tab, machine: Machine, asked: list[dict[str, Any]]
+):
+    caller = tab.log_in(machine.user("eve"))
+    loans = [*range(2900, 2920), *range(3000, 3020)]
+    sent = caller.send("prediction", "POST", "/predict", {"entities": [{"loan_id": loan} for loan in loans]})
+    answers = {str(loan): one for loan, one in zip(loans, sent["predictions"], strict=True)}
+    here = answers[str(LOAN)]
+    alike = {
+        loan: one
+        for loan, one in answers.items()
+        if loan != str(LOAN) and one["class"] == here["class"] and abs(one["probability"] - here["probability"]) <= 0.05
+    }
+    assert 0 < len(alike) < len(answers) - 1, "some are alike, and some are not"
+    app = choose(tab.open())
+    assert like(app) == [], "nothing is predicted yet, so there is nothing to be like"
+    until(lambda: len(_logged_of(caller)) >= len(loans), 5)
+    named(app.button, "Predict").click().run()
+    rows = like(app)
+    assert {row["entity"] for row in rows} <= set(alike)
+    assert len(rows) == min(len(alike), 20)
+    away = [abs(row["probability"] - here["probability"]) for row in rows]
+    assert away == sorted(away)
+    assert {row["actor"] for row in rows} == {"eve"}, "others' are not shown"
+    app.session_state[OPENED] = False
+    app.run()
+    assert like(app) == similar(app) == [], "the log is not asked for what nobody looks at"
+
+
+def _logged_of(caller: Caller) -> list[dict[str, Any]]:
+    return list(caller.get("monitoring", "/monitoring/predictions", limit=500)["predictions"])
+
+
+def test_a_refused_what_if_keeps_what_was_typed_and_the_rest_of_the_page(
+    tab: Tab, machine: Machine, asked: list[dict[str, Any]]
+):
+    tab.log_in(machine.user("bo"))
+    app = choose(tab.open())
+    named(app.button, "Predict").click().run()
+    rows = len(history(app))
+    named(app.number_input, "amount").set_value(4700)
+    machine.prediction.refuses = True
+    try:
+        for button in ("Ask what if", "Predict"):
+            named(app.button, button).click().run()
+            assert not app.exception
+            assert "The log is *full*." in " ".join(str(one.value) for one in app.warning), button
+            assert named(app.number_input, "amount").value == 4700, "what was typed is still there"
+            assert any(one.label.startswith("Probability of") for one in app.metric), "and what was predicted before"
+            assert "Bars: up to 1,000 rows" in text(app), "and what is known"
+            assert len(history(app)) == rows, "and what was asked"
+            assert similar(app), "and what is similar"
+    finally:
+        machine.prediction.refuses = False
+    named(app.button, "Ask what if").click().run()
+    assert history(app)[0]["asked"] == "what if amount = 4,700"
 
 
 def test_without_the_monitoring_service_what_was_just_asked_is_still_there(

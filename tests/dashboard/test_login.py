@@ -12,7 +12,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.settings import Settings
 from dashboard.front import Front
@@ -29,6 +31,13 @@ NEW = "another long sentence"
 
 async def _page(_: Any) -> PlainTextResponse:
     return PlainTextResponse("the page")
+
+
+async def _stream(socket: WebSocket) -> None:
+    await socket.accept()
+    session = socket.state.session
+    await socket.send_text(session.user if session else "nobody")
+    await socket.close()
 
 
 def browser(sessions: Sessions, **options: Any) -> Api:
@@ -214,9 +223,65 @@ def test_a_made_up_password_opens_one_page_until_it_is_changed(web: Api, world: 
 def test_bodies_and_hosts_that_are_none_of_ours_are_refused(web: Api):
     form = form_of(web.get("/login"))
     assert web.post("/login", data={**form, "user": "a" * 9000, "password": "x"}, headers=SAME).status_code == 413
+    log_in(web)
+    for path in ("/logout", "/password"):
+        answer = web.post(path, data={"form": "a" * 9000}, headers=SAME)
+        assert answer.status_code == 413, path
+        assert "longer than any name and password" in answer.text
+        assert web.post(path, data={str(i): "x" for i in range(11)}, headers=SAME).status_code == 413, path
+    assert web.get("/").text == "the page", "nobody was logged out by it"
     assert web.get("/login", headers={"host": "evil.example"}).status_code == 421
     for path in ("/auth/login", "/oauth2callback", "/_stcore/agent/interact", "/_stcore/metrics"):
         assert web.get(path).status_code == 404, path
+
+
+def socket_of(sessions: Sessions, cookie: str, **headers: str) -> str:
+    """Open the page's WebSocket as a browser does that shows a cookie, and return whose it is."""
+    front = Middleware(Front, settings=Settings(), sessions=sessions)
+    app = Starlette(routes=[WebSocketRoute("/{path:path}", _stream)], middleware=[front])
+    sent = {"host": "localhost:8501", "cookie": f"{COOKIE}={cookie}", **headers}
+    with TestClient(app).websocket_connect("/_stcore/stream", headers=sent) as socket:
+        return socket.receive_text()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost:3000",  # the same machine, and so the same site: our cookie comes along
+        "http://localhost",
+        "http://127.0.0.1:8501",
+        "https://evil.example",
+        "http://localhost:8501.evil.example",
+        "http://evil.example@localhost:8501",
+        "null",
+        "",
+        "localhost:8501",
+        "http://[",
+    ],
+)
+def test_a_websocket_that_another_page_opens_is_refused_even_with_our_cookie(sessions: Sessions, origin: str):
+    cookie = sessions.log_in("bo", PASSWORD, "127.0.0.1")
+    with pytest.raises(WebSocketDisconnect) as refused:
+        socket_of(sessions, cookie, origin=origin)
+    assert refused.value.code == 1008
+
+
+@pytest.mark.parametrize("headers", [{"origin": "http://localhost:8501"}, {"origin": "https://localhost:8501"}, {}])
+def test_a_websocket_of_a_page_of_ours_is_taken(sessions: Sessions, headers: dict[str, str]):
+    cookie = sessions.log_in("bo", PASSWORD, "127.0.0.1")
+    assert socket_of(sessions, cookie, **headers) == "bo"
+    sessions.log_out(cookie)
+    assert socket_of(sessions, cookie, **headers) == "nobody", "the page is told that its session is over"
+
+
+def test_a_websocket_without_a_host_is_of_no_page(sessions: Sessions):
+    with pytest.raises(WebSocketDisconnect):
+        socket_of(sessions, "x", host="", origin="null")
+
+
+def test_an_origin_that_is_no_address_logs_nobody_in(web: Api):
+    sent = {**form_of(web.get("/login")), "user": "bo", "password": PASSWORD}
+    assert web.post("/login", data=sent, headers={"origin": "http://["}).status_code == 403
 
 
 def test_every_answer_carries_safe_headers(web: Api):

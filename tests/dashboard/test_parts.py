@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequest, ServiceUnavailable
-from dashboard.parts import marks, words
+from dashboard.parts import explain, marks, words
 from dashboard.parts.contract import Field, changes, read_contract
 from dashboard.parts.explain import top
 from dashboard.parts.periods import window
@@ -89,6 +92,29 @@ def test_a_card_says_where_a_value_lies_and_runs_nothing():
     marks.fact("far", 1e300, [0.0, 1.0])  # far outside of what was seen
 
 
+def test_a_feature_of_two_values_shows_their_shares():
+    card = marks.fact("airborne", 0, [0, 1, 1, 1, None])
+    assert 'aria-label="airborne is 0, as 25% of 4 rows"' in card
+    assert '<span>0</span><i class="own" style="width: 25.0%"></i><span>25%</span>' in card
+    assert '<span>1</span><i style="width: 75.0%"></i><span>75%</span>' in card
+    assert "higher than" not in card
+    card = marks.fact("rush", True, [False, False])
+    assert "as none of 2 rows" in card
+    assert '<span>yes</span><i class="own" style="width: 0.0%">' in card
+    assert "higher than" in marks.fact("missed_30d", 2, [0, 1, 1]), "a count that happens to be small is a number"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        *((0.076923, "0.07692"), (12.983, "12.98"), (1023.2, "1,023"), (-2.9565, "-2.957"), (9999.6, "10,000")),
+        *((0.0, "0"), (4, "4"), (1234567, "1,234,567"), (True, "yes"), (None, "-"), (1e300, "1e+300")),
+    ],
+)
+def test_a_drawing_has_room_for_four_digits(given: Any, says: str):
+    assert marks.short(given) == says
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False), st.lists(st.floats(-1e6, 1e6), max_size=30))
 def test_a_card_can_be_drawn_for_any_numbers(value: float, others: list[float]):
     card = marks.fact("x", value, others)
@@ -114,6 +140,34 @@ def test_small_contributions_are_one_bar():
     names, values = top(terms, most=4)
     assert names == ["f0 = 0", "f1 = 1", "f2 = 2", "f3 = 3", "2 others"]
     assert sum(values) == pytest.approx(sum(t["contribution"] for t in terms))
+
+
+def explanation(count: int, base: float) -> dict[str, Any]:
+    terms = [{"feature": "<b>f</b>" * 9, "value": i / 7, "contribution": (-1) ** i / (i + 1)} for i in range(count)]
+    score = base + sum(term["contribution"] for term in terms)
+    about = {"method": "SHAP values of CatBoost", "scale": "log-odds", "raw_probability": 1 / (1 + math.exp(-score))}
+    return {**about, "base_value": base, "raw_score": score, "contributions": terms}
+
+
+@given(st.integers(1, 30), st.floats(-30, 30))
+def test_the_sum_that_is_told_is_right_as_it_is_written(count: int, base: float):
+    told = explain.said(explanation(count, base), ("on time", "late")).replace(r"\-", "-")
+    found = re.search(
+        r"the score is (\S+), or (\S+) late\. The bars add (\S+) to it, which makes (\S+), or (\S+) late", told
+    )
+    assert found
+    start, added, end = (Decimal(found[i]) for i in (1, 3, 4))
+    assert start + added == end
+    assert float(added) == pytest.approx(sum(top(explanation(count, base)["contributions"])[1]), abs=0.0011)
+    assert ("the pale one" in told) == (count > 12)
+
+
+def test_what_is_no_single_feature_is_the_last_bar_and_pale():
+    drawn = explain.figure(explanation(20, -1.0), ("<i>no</i>", "yes"))
+    assert list(drawn.data[0].marker.opacity) == [1.0] * 12 + [0.4]
+    assert drawn.layout.yaxis.ticktext[-1] == "8 others"
+    assert list(drawn.data[0].y) == list(range(13)), "names that look the same are bars of their own"
+    assert "<" not in drawn.layout.xaxis.title.text + "".join(drawn.layout.yaxis.ticktext)
 
 
 def test_rows_match_by_any_words_in_any_order():

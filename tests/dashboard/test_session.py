@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
 import pytest
 
 from core.errors import Forbidden, PunctualError, Unauthenticated
 from core.http import HttpClient
+from core.settings import Settings
 from dashboard import session as module
+from dashboard.services import Services
 from dashboard.session import Sessions
 from tests.core.auth.conftest import HERE, PASSWORD, WRONG
 from tests.dashboard.conftest import Accounting
@@ -111,6 +118,84 @@ def test_while_the_accounts_are_away_a_session_goes_on_until_its_token_ends(worl
     assert away.check(cookie, active=True) is None
     with pytest.raises(PunctualError):
         away.log_in("bo", PASSWORD, HERE)
+
+
+class Hung:
+    """A server that takes connections, and never says a word.
+
+    Attributes
+    ----------
+    port : int
+        Where it listens.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._taken = ExitStack()
+
+    def asked(self) -> int:
+        """Return how many connections have been made since the last look."""
+        count = 0
+        self._socket.settimeout(0)
+        while True:
+            try:
+                self._taken.enter_context(self._socket.accept()[0])
+            except BlockingIOError:
+                return count
+            count += 1
+
+    def close(self) -> None:
+        self._taken.close()
+        self._socket.close()
+
+
+@pytest.fixture
+def hung() -> Iterator[Hung]:
+    made = Hung()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("minutes", [0, 20])  # half of a token's time is over after 15: it is to be exchanged then
+def test_a_data_service_that_hangs_keeps_no_page_waiting(
+    world: Accounting, hung: Hung, monkeypatch: pytest.MonkeyPatch, minutes: int
+):
+    monkeypatch.setattr(module, "_CHECKED_SECONDS", 60.0)
+    services = Services(Settings(data_url=f"http://127.0.0.1:{hung.port}"))
+    try:
+        sessions, known = services.sessions, world.sessions()
+        cookie = known.log_in(world.user("bo"), PASSWORD, HERE)
+        sessions._by_digest, sessions._clock = known._by_digest, world.clock
+        sessions.find(cookie).checked = float("-inf")  # type: ignore[union-attr]
+        world.clock.move(minutes=minutes)
+        start = time.monotonic()
+        assert sessions.check(cookie, active=True).user == "bo"  # type: ignore[union-attr]
+        assert time.monotonic() - start < 1
+        assert hung.asked() == 1
+        for _ in range(20):  # looks at a page, within a second
+            assert sessions.check(cookie, active=True) is not None
+        assert hung.asked() == 0, "what was asked just now is not asked again, though there was no answer"
+        monkeypatch.setattr(module, "_CHECKED_SECONDS", 0.0)
+        services.board.look()
+        assert services.board["data"].state == "down"
+        hung.asked()
+        assert sessions.check(cookie, active=True) is not None
+        assert hung.asked() == 0, "nobody waits for a service that is known to be down"
+    finally:
+        services.close()
+
+
+def test_a_session_that_another_tab_asks_about_keeps_no_page_waiting(world: Accounting):
+    sessions = world.sessions()
+    cookie = sessions.log_in(world.user("bo"), PASSWORD, HERE)
+    session = sessions.find(cookie)
+    assert session is not None
+    with session.lock:
+        start = time.monotonic()
+        assert sessions.check(cookie) is session
+        assert time.monotonic() - start < 1
+    assert sessions.check(cookie) is session
 
 
 def test_a_new_password_ends_all_sessions_and_starts_one(world: Accounting):

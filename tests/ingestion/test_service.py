@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from core.settings import get_settings
-from tests.asgi import problem
+from core.settings import Settings, get_settings
+from ingestion.service import build_app
+from tests.asgi import Api, problem
 from tests.conftest import free_port
+from tests.core.keys import keyring
 from tests.ingestion.flow_world import World, world
 from tests.ingestion.loans import Loans, ingest, window
 from tests.ingestion.services import Others
@@ -66,6 +68,47 @@ def test_previews_of_every_layer(quiet: World):
     assert (bad["total"], "reason" in bad["columns"]) == (0, True)
 
 
+def test_rows_and_profiles_by_conditions(quiet: World):
+    asked = {"table": "loans", "where": ["amount:>=:4000", "region:contains:OR", "known_at:<:2024-02-01"]}
+    found = quiet.api.get("/data/preview", params={**asked, "limit": 1000, "sort": "amount", "descending": True}).json()
+    rows = found["rows"]
+    amounts = [row["amount"] for row in rows]
+    assert len(rows) == found["total"] > 10
+    assert amounts == sorted(amounts, reverse=True)
+    assert all(row["amount"] >= 4000 and row["region"] == "north" and row["known_at"] < "2024-02-01" for row in rows)
+    told = quiet.api.get("/data/profile", params={**asked, "columns": ["amount", "region"]}).json()
+    amount, region = told["columns"]
+    assert told["rows"] == amount["count"] == sum(part["rows"] for part in amount["histogram"]) == len(rows)
+    assert (amount["least"], amount["most"]) == (amounts[-1], amounts[0])
+    assert region["frequent"] == [{"value": "north", "rows": len(rows)}]
+    features = quiet.api.get("/v1/data/profile", params={"table": "loan_terms", "layer": "features"}).json()
+    assert "event_timestamp" in [one["column"] for one in features["columns"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"where": "amount:>:a lot"}, "amount is DOUBLE, and 'a lot' is none"),
+        ({"where": "amount:between:1"}, "the operators are ="),
+        ({"where": "price:=:1"}, "loans has no column 'price'"),
+        ({"where": "region:=:\0"}, ""),
+        ({"where": "1:=:1) OR (1:=:1"}, "loans has no column"),
+        ({"where": "region:=:" + "x" * 1000}, "at most 1000 characters"),
+        ({"where": ["amount:>:1"] * 21}, "at most 20 items"),
+        ({"sort": "amount; DROP TABLE loans"}, "loans has no column"),
+        ({"columns": "a\" FROM read_text('/etc/passwd') --"}, "loans has no column"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_table_is_told_in_words(quiet: World, asked: dict[str, Any], says: str):
+    for path in ("/data/preview", *(["/data/profile"] if "sort" not in asked else [])):
+        answer = quiet.api.get(path, params={"table": "loans", **asked})
+        if says:
+            assert says in problem(answer, 422)["detail"]
+        else:  # a text like any other, which no row holds
+            assert answer.json().get("total", 0) == 0
+        assert "root:" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("asked", "status"),
     [
@@ -84,6 +127,8 @@ def test_previews_of_every_layer(quiet: World):
 def test_what_is_no_preview(quiet: World, asked: dict[str, Any], status: int):
     members = problem(quiet.api.get("/data/preview", params=asked), status)
     assert "root:" not in str(members)
+    if "limit" not in asked:
+        assert problem(quiet.api.get("/data/profile", params=asked), status)["detail"] == members["detail"]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +139,8 @@ def test_what_is_no_preview(quiet: World, asked: dict[str, Any], status: int):
         ("/data/import", {"since": "2024-03-08T00:00:00", "until": "2024-03-09T00:00:00"}, 422),
         ("/data/import", {"window": "next"}, 422),
         ("/data/validate", {"all": True}, 422),
+        ("/data/apply", {"repo": "elsewhere"}, 422),
+        ("/data/dataset", {"rows": 10}, 422),
         ("/data/materialize", {"views": ["no_such_view"]}, 404),
         ("/data/materialize", {"views": []}, 422),
         ("/data/materialize", {"views": ["--rebuild"]}, 404),
@@ -140,6 +187,23 @@ def test_the_location_of_a_job_and_its_key(data: World):
     problem(data.api.get("/jobs/..%2f..%2fetc"), 404)
 
 
+def test_definitions_are_applied_and_the_rows_to_learn_from_are_built(loans):
+    ingest(loans, window(0, 60), window(60, 67))
+    repo = loans.repo
+    settings = Settings(feature_repo=repo.layout.repo)
+    with Api(build_app(repo, settings)) as api:  # with the commands themselves
+        api.show(keyring(repo, settings)["data"])
+        data = World(api, loans, keyring(repo, settings), Others(), settings)
+        (repo.layout.data / "registry.json").unlink()
+        applied = data.over(api.post("/data/apply").json()["id"], 60)
+        assert applied["status"] == "done", applied["error"]
+        assert (repo.layout.data / "registry.json").is_file()
+        built = data.over(api.post("/data/dataset", json={}).json()["id"], 60)
+        assert built["status"] == "done", built["error"]
+        assert "data version" in " ".join(built["result"]["said"])
+        assert list(repo.layout.dataset.glob("*.parquet"))
+
+
 def test_reading_and_changing_are_different_scopes(data: World):
     for scope, may_read, may_change in (
         ("read", 200, 403),
@@ -149,4 +213,5 @@ def test_reading_and_changing_are_different_scopes(data: World):
     ):
         data.api.show(data.keys[scope])
         assert data.api.get("/data/versions").status_code == may_read, scope
+        assert data.api.get("/data/profile", params={"table": "loans"}).status_code == may_read, scope
         assert data.api.post("/data/validate").status_code == may_change, scope

@@ -14,6 +14,7 @@ from core.registry import RegistryReader
 from tests.training.loans import QUICK
 from training.compare import compare, performance
 from training.compare_page import page
+from training.curves import POINTS
 from training.evaluate import scores
 from training.overrides import Overrides
 from training.registry import Registry
@@ -32,6 +33,11 @@ def test_both_are_judged_on_the_same_rows(rivals):
         assert facts["metrics"] == pytest.approx(scores(y, model.predict_proba(columns), model.threshold))
         assert facts["importance"]
         assert facts["lineage"]["data_version"]
+        roc = facts["curves"]["roc"]
+        area = np.trapezoid(roc["true_positive_rate"], roc["false_positive_rate"])
+        assert area == pytest.approx(facts["metrics"]["auc"], abs=0.005)
+        assert facts["curves"]["precision_recall"]["recall"][-1] == 1
+        assert max(map(len, (*roc.values(), *facts["curves"]["precision_recall"].values()))) <= POINTS
     one, two = found["versions"]
     gain = found["gains"]["auc"]
     assert gain["gain"] == pytest.approx(one["metrics"]["auc"] - two["metrics"]["auc"])
@@ -112,7 +118,9 @@ def test_the_page_needs_nothing_from_elsewhere(rivals):
     text = page(compare(rivals.repo, Registry(rivals.repo), "1", "2"))
     assert re.findall(r'(?:src|href)="(?!data:image/svg\+xml;base64,)', text) == []
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
-    assert text.count("<img ") == 2
+    assert text.count("<img ") == 3
+    for said in ("AUC", "Brier score", "log loss", "share called positive"):
+        assert f"<td>{said}</td>" in text
 
 
 @pytest.mark.parametrize("version", ["99", "../1", ""])
