@@ -14,8 +14,9 @@ from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from core.answers import JobView
     from core.auth import Accounts
-    from core.client import DataClient, JobView, MonitoringClient, TrainingClient
+    from core.client import DataClient, MonitoringClient, TrainingClient
 
 
 def settings() -> Settings:

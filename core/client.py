@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from core.answers import JobView, Models, Prediction, strange, view
 from core.conditions import Condition
 from core.errors import JobFailed, ServiceUnavailable, TimedOut
 from core.files import read_secret
-from core.http import Answer, HttpClient
+from core.http import HttpClient
 
 if TYPE_CHECKING:
     from core.layout import Layout
@@ -28,52 +28,6 @@ PORTS: dict[Name, str] = {
     "monitoring": "monitoring_port",
 }
 _POLL_SECONDS = 0.5
-_Kind = TypeVar("_Kind", bound=BaseModel)
-
-
-class _Answered(BaseModel):
-    """What a service says; members that a newer service adds are kept."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
-
-
-class JobView(_Answered):
-    """A durable job as its service tells of it."""
-
-    id: str
-    kind: str
-    status: Literal["queued", "running", "done", "failed", "cancelled"]
-    progress: float = 0.0
-    step: str | None = None
-    actor: str = ""
-    created_at: datetime | None = None
-    ended_at: datetime | None = None
-    result: Any = None
-    error: str | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.status in ("done", "failed", "cancelled")
-
-
-class Prediction(_Answered):
-    """One prediction."""
-
-    prediction_id: str
-    label: str = Field(alias="class")
-    probability: float
-    model_version: str
-    features_as_of: dict[str, datetime | None] = {}
-    stale: list[str] = []
-
-
-class Models(_Answered):
-    """The versions that the prediction service has at hand, and the one it serves."""
-
-    champion: str | None
-    serving: str | None = None
-    models: list[dict[str, Any]] = []
 
 
 class _Client:
@@ -117,7 +71,7 @@ class _Client:
 
     def job(self, job_id: str) -> JobView:
         """Return a job of this service."""
-        return _as(JobView, self.http.call("GET", f"{self._jobs}/{job_id}"))
+        return view(JobView, self.http.call("GET", f"{self._jobs}/{job_id}"))
 
     def wait(
         self, job_id: str, *, timeout: float | None = None, each: Callable[[JobView], None] | None = None
@@ -169,7 +123,7 @@ class _Client:
         headers = {"idempotency-key": idempotency_key} if idempotency_key else None
         # With a key, the same start twice is one job.
         answer = self.http.call("POST", path, json=body, headers=headers, retry=idempotency_key is not None)
-        return _as(JobView, answer)
+        return view(JobView, answer)
 
 
 class DataClient(_Client):
@@ -269,11 +223,11 @@ class PredictionClient(_Client):
         try:
             return [Prediction.model_validate(p) for p in answer.json()["predictions"]]
         except (ValidationError, KeyError, TypeError) as error:
-            raise _strange(answer, error) from error
+            raise strange(answer, error) from error
 
     def models(self) -> Models:
         """Return what it has at hand, and what it serves."""
-        return _as(Models, self.http.call("GET", "/models/available"))
+        return view(Models, self.http.call("GET", "/models/available"))
 
     def explain(self, prediction_id: str) -> dict[str, Any]:
         """Return what made a prediction what it was."""
@@ -356,17 +310,3 @@ def here(settings: Settings, port: int) -> str:
 
 def _reason(reason: str, expected: str | None) -> dict[str, str]:
     return {"reason": reason, **({"expected": expected} if expected is not None else {})}
-
-
-def _as(kind: type[_Kind], answer: Answer) -> _Kind:
-    try:
-        return kind.model_validate(answer.json())
-    except ValidationError as error:
-        raise _strange(answer, error) from error
-
-
-def _strange(answer: Answer, error: Exception) -> ServiceUnavailable:
-    return ServiceUnavailable(
-        f"The {answer.service} service answered in a way that is not understood: {error}.",
-        hint="Is it of another version?",
-    )

@@ -25,8 +25,8 @@ from core.notify import Message
 from ingestion.flow_runs import FlowRuns, audit_line
 
 if TYPE_CHECKING:
+    from core.answers import JobView
     from core.auth import Accounts
-    from core.client import JobView
     from core.notify import Notifier
     from ingestion.steps import Steps
 

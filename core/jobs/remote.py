@@ -10,7 +10,8 @@ from core.errors import PunctualError
 from core.jobs.work import Stopping
 
 if TYPE_CHECKING:
-    from core.client import JobView, TrainingClient
+    from core.answers import JobView
+    from core.client import TrainingClient
 
 
 def carried_out(client: TrainingClient, job: JobView, beat: Callable[[JobView], None]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from core.client import Prediction, PredictionClient
+from core.answers import Prediction
+from core.client import PredictionClient
 from core.files import write_json
 from core.http import Answer, _refusal
 from core.repo import FeatureRepo
