@@ -31,7 +31,7 @@ def window_gauges(repo: FeatureRepo) -> Iterator[Metric]:
 
 
 def freshness_gauges(repo: FeatureRepo) -> Iterator[Metric]:
-    """Give the age of each online view and its promise, on the problem's clock.
+    """Give the age of each online view and its promise, on the problem's clock, and which have nothing online.
 
     Raises
     ------
@@ -48,6 +48,8 @@ def freshness_gauges(repo: FeatureRepo) -> Iterator[Metric]:
         return  # nothing was applied or fetched yet: there are no views to be old
     views = online_freshness(open_store(repo), now)
     ages = {v.view: age.total_seconds() for v in views if (age := v.age(now)) is not None}
+    empty = {v.view: float(v.newest is None) for v in views}
     promises = {v.view: v.promise.total_seconds() for v in views if v.promise is not None}
     yield gauge("punctual_view_age_seconds", "Age of the newest row of a view that is online.", ("view",), ages)
     yield gauge("punctual_view_promise_seconds", "Age up to which a view counts as fresh.", ("view",), promises)
+    yield gauge("punctual_view_empty", "1 for a view of which nothing is online.", ("view",), empty)

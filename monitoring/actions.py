@@ -169,8 +169,8 @@ class Actions:
             return None
         try:
             return self._held_against(trained["version"], row["champion"], self.problem.retraining.confidence)
-        except ModelUnavailable as error:  # the champion does not open: the gate's word has to do
-            return {"why": words(error)}
+        except ModelUnavailable as error:
+            return {"why": words(error), "champion": row["champion"]}
 
     def _held_against(self, challenger: str, champion: str, confidence: float, version: str | None = None) -> Row:
         policy, until = self.problem.retraining, self.window.until

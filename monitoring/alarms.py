@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from core.database import Database
 
-Kind = Literal["drift", "performance", "freshness", "skew", "retraining", "monitoring"]
+Kind = Literal["drift", "performance", "freshness", "skew", "online", "retraining", "monitoring"]
 State = Literal["open", "cleared"]
 _SUBJECT = 200  # what the column holds
 _COLUMNS = (

@@ -37,6 +37,8 @@ class SkewReport:
         Feature -> how many of its values differ without an explanation.
     explained : Counter
         Reason, in words -> how many values differ for it: what a policy or the client wanted.
+    left_out : Counter
+        What there is nothing offline to compare with, in words -> how many predictions have it.
     differences : list of Difference
         The first 1,000 of those without an explanation.
     """
@@ -45,6 +47,7 @@ class SkewReport:
     values: int = 0
     by_feature: Counter[str] = field(default_factory=Counter)
     explained: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -64,6 +67,7 @@ class SkewReport:
         self.values += other.values
         self.by_feature += other.by_feature
         self.explained += other.explained
+        self.left_out += other.left_out
         self.differences += other.differences[: MOST_SHOWN - len(self.differences)]
 
 

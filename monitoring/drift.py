@@ -27,7 +27,7 @@ from monitoring.drift_performance import performance_drift
 from monitoring.drift_reports import keep
 from monitoring.drift_tests import Finding, measure
 from monitoring.logged import count_logged, logged
-from monitoring.truth import read_truth
+from monitoring.truth import labelled_window, read_truth
 from training.reference import usual_length
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class DriftReport:
     prediction : ColumnDrift or None
         The same of the predicted probabilities.
     performance : dict or None
-        AUC and Brier score of the window against those of the model's test rows; None without enough labels.
+        AUC and Brier score of the window against those of the model's test rows; None without enough labels. Where
+        labels take longer than the window, they are of the newest window of its length that has them (``window``).
     reasons : list of str
         Why this verdict, in words.
     notes : list of str
@@ -150,8 +151,10 @@ def check_drift(
         advance(note="the tests")
         found = None
         if rows >= limits.min_rows:
-            truth = read_truth(repo, window.since, window.until, version=version)
-            found = compare(reference, current, truth.filter(truth.column("first")), limits, until - since)
+            of = labelled_window(repo, window, version)
+            truth = read_truth(repo, of.since, of.until, version=version)
+            truth, earlier = truth.filter(truth.column("first")), of if of != window else None
+            found = compare(reference, current, truth, limits, until - since, earlier)
         report = DriftReport(
             id=f"{window.id}-v{version}",
             model_version=version,
@@ -173,7 +176,14 @@ def check_drift(
     return replace(report, notes=kept["notes"])
 
 
-def compare(reference: Reference, current: pa.Table, truth: pa.Table, limits: Drift, length: timedelta) -> Comparison:
+def compare(
+    reference: Reference,
+    current: pa.Table,
+    truth: pa.Table,
+    limits: Drift,
+    length: timedelta,
+    earlier: Window | None = None,
+) -> Comparison:
     """Test every column of a window, and give the verdict.
 
     It is drift when at least ``drift.share`` of the features that count have drifted; or one is broken: its values are
@@ -191,6 +201,8 @@ def compare(reference: Reference, current: pa.Table, truth: pa.Table, limits: Dr
         Of problem.yaml.
     length : timedelta
         Of the window.
+    earlier : Window, optional
+        Where the truth is that of an earlier window: that one.
     """
     profile = reference.profile
     *features, prediction = judge(
@@ -199,7 +211,7 @@ def compare(reference: Reference, current: pa.Table, truth: pa.Table, limits: Dr
         limits,
         usual_length(profile["windows"], length),
     )
-    performance = performance_drift(profile["test"], truth, limits, length) if "test" in profile else None
+    performance = performance_drift(profile["test"], truth, limits, length, earlier) if "test" in profile else None
     return conclude(features, prediction, performance, limits)
 
 

@@ -13,12 +13,13 @@ from monitoring.drift_tests import adjust
 
 if TYPE_CHECKING:
     from core.problem import Drift
+    from core.windows import Window
 
 _NAMES = {"auc": "AUC", "brier": "Brier score"}
 
 
 def performance_drift(
-    test: Mapping[str, Any], truth: pa.Table, limits: Drift, length: timedelta
+    test: Mapping[str, Any], truth: pa.Table, limits: Drift, length: timedelta, earlier: Window | None = None
 ) -> dict[str, Any] | None:
     """Compare the labelled predictions of a window with the test rows of their model.
 
@@ -36,14 +37,16 @@ def performance_drift(
         Of problem.yaml.
     length : timedelta
         Of the window.
+    earlier : Window, optional
+        Where the predictions are not those of the window that is tested for drift: whose they are.
 
     Returns
     -------
     dict or None
-        ``rows``, ``positives``, ``compared_with`` (windows of which length, or None), ``drifted``, ``words``, and for
-        each metric ``reference``, ``current``, ``worse`` (by how much), ``low`` and ``high`` (95 % interval of that),
-        ``p_value``, ``adjusted_p``, ``drifted``. None where there are fewer than ``drift.min_rows`` labels, or one
-        class alone.
+        ``rows``, ``positives``, ``compared_with`` (windows of which length, or None), ``window`` (id of ``earlier``, or
+        None), ``drifted``, ``words``, and for each metric ``reference``, ``current``, ``worse`` (by how much), ``low``
+        and ``high`` (95 % interval of that), ``p_value``, ``adjusted_p``, ``drifted``. None where there are fewer than
+        ``drift.min_rows`` labels, or one class alone.
     """
     from training.reference import MEASURED, usual_length
 
@@ -57,13 +60,15 @@ def performance_drift(
         metric["drifted"] = metric["worse"] >= limits.max_drop and p < limits.alpha
     against = f"windows of {windows} of the test rows" if windows else "the test rows"
     said = [_words(name, metric, against) for name, metric in found.items()]
+    which = f" These are of {earlier}, the newest that have them." if earlier else ""
     return {
         "rows": len(y),
         "positives": int(y.sum()),
         "compared_with": windows,
+        "window": earlier and earlier.id,
         **found,
         "drifted": any(metric["drifted"] for metric in found.values()),
-        "words": f"{'; '.join(said)}. {len(y):,} labels.",
+        "words": f"{'; '.join(said)}. {len(y):,} labels.{which}",
     }
 
 

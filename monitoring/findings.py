@@ -66,6 +66,10 @@ def judged(problem: Problem, looks: Mapping[str, Look]) -> list[Judged]:
         out.append(
             Judged("skew", list(_skewed(skew)), f"{skew['rows']:,} logged vectors were rebuilt, and are the same")
         )
+    if (sampled := seen.get("skew", {}).get("sampled", {})).get("rows"):
+        out.append(
+            Judged("online", list(_online(sampled)), f"{sampled['rows']:,} rows that are online are what history says")
+        )
     return out
 
 
@@ -106,6 +110,13 @@ def _skewed(skew: Look) -> Iterator[Finding]:
         words = f"{feature} was served {count:,} times with another value than training would have seen."
         examples = [text for text in skew["examples"] if f": {feature} is " in text]
         yield Finding(feature, words, count, 0, {"rows": skew["rows"], "examples": examples})
+
+
+def _online(sampled: Look) -> Iterator[Finding]:
+    for feature, count in sampled["unexplained"].items():
+        words = f"{feature} is another online than history has it now, for {count:,} of the entities that were drawn."
+        examples = [text for text in sampled["examples"] if f": {feature} is " in text]
+        yield Finding(feature, words, count, 0, {"rows": sampled["rows"], "examples": examples})
 
 
 def _hours(seconds: float) -> str:

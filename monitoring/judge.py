@@ -121,8 +121,10 @@ def _rows(
 
     features = list({f.name: f for model in models for f in model.features}.values())
     truth = read_truth(repo, since, until, version=version)
-    truth = truth.filter(truth.column("first")).select(["prediction_id", "label"])
-    vectors = logged(repo, since, until, version=version, features=features, rows=MOST_ROWS)
+    truth = truth.filter(truth.column("once")).select(["prediction_id", "label"])
+    # Drawn from those whose label is known: where labels are rare, few of a sample of all would have one.
+    ids = truth.column("prediction_id")
+    vectors = logged(repo, since, until, version=version, features=features, ids=ids, rows=MOST_ROWS)
     vectors = vectors.select(["prediction_id", "predicted_at", *(f.name for f in features)])
     # By id, so that the order, and with it every sample that is drawn, is the same each time.
     rows = vectors.join(truth, "prediction_id", join_type="inner").sort_by("prediction_id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, DataError
@@ -11,7 +12,7 @@ from serving.resolve import needs
 from stores.raw import columns_of, register_raw
 from stores.registry import open_store, request_inputs
 from stores.sources import as_utc
-from stores.sql import moment, quote
+from stores.sql import moment, quote, text
 from training.dataset import EVENT, LABEL_TIME
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Labels:
         Those that are not, but are logged with a prediction.
     missing_slices : list of str
         Those that are neither.
-    version : str
-        The same for the same rows and columns.
+    shape : str
+        The same for the same columns.
     """
 
     keys: dict[str, str]
@@ -48,7 +49,12 @@ class Labels:
     slices: list[str]
     logged_slices: list[str]
     missing_slices: list[str]
-    version: str
+    shape: str
+
+    def key_of(self, row: str) -> str:
+        """Return SQL for the keys of a row of ``labels``, or of a prediction with the same columns, as JSON text."""
+        pairs = ", ".join(f"{text(name)}, {row}.k{i}" for i, name in enumerate(self.keys))
+        return f"CAST(json_object({pairs}) AS VARCHAR)"
 
 
 def load_labels(con: duckdb.DuckDBPyConnection, repo: FeatureRepo) -> Labels:
@@ -87,11 +93,38 @@ def load_labels(con: duckdb.DuckDBPyConnection, repo: FeatureRepo) -> Labels:
     if wrong := con.execute("SELECT label FROM labels WHERE label NOT IN (0, 1) LIMIT 1").fetchall():
         name = repo.problem.label.column
         raise DataError(f"The label {name} holds {wrong[0][0]!r}; it must be 0 or 1.", hint="Mend sql/spine.sql.")
-    # Only says whether anything is new: that the hash may be another in the next version of DuckDB does no harm.
-    facts = con.execute("SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM labels").fetchall()
-    version = digest_of(*keys, *others, *slices, "|", *logged_slices, repr(facts))
+    shape = digest_of(*keys, "|", *others, "|", *slices, "|", *logged_slices)
     missing = [name for name in repo.problem.slices if name not in slices and name not in logged_slices]
-    return Labels(keys, others, slices, logged_slices, missing, version)
+    return Labels(keys, others, slices, logged_slices, missing, shape)
+
+
+def fingerprints(con: duckdb.DuckDBPyConnection, labels: Labels, asked: str) -> dict[date, int]:
+    """Return for each day what changes when any label of the keys that it asked for does.
+
+    Parameters
+    ----------
+    con : duckdb connection
+        With the table ``labels``.
+    labels : Labels
+        What is in it.
+    asked : str
+        SQL after FROM: ``day`` and ``key``, as :meth:`Labels.key_of` gives it, each pair once.
+
+    Returns
+    -------
+    dict
+        Days none of whose keys has a row in the spine are left out.
+    """
+    columns = [*(f"o{i}" for i in range(len(labels.others))), *(f"s{i}" for i in range(len(labels.slices)))]
+    row = ", ".join(f"n.{name}" for name in ("moment", "label", "label_timestamp", *columns))
+    # As text: the hash of several values falls apart into theirs, and two rows that swap labels would cancel out.
+    # Only says whether anything is new: that the hash may be another in the next version of DuckDB does no harm.
+    found = con.execute(
+        f"WITH known AS (SELECT {labels.key_of('n')} AS key, bit_xor(hash(CAST(row({row}) AS VARCHAR))) AS rows "
+        "FROM labels AS n GROUP BY 1) "
+        f"SELECT day, bit_xor(hash(key || ' ' || rows)) FROM {asked} JOIN known USING (key) GROUP BY day"
+    )
+    return dict(found.fetchall())
 
 
 def _shared(repo: FeatureRepo, kinds: dict[str, str]) -> tuple[dict[str, str], dict[str, str], set[str]]:

@@ -42,6 +42,7 @@ def logged(
     *,
     version: str | None = None,
     features: Sequence[Feature] | None = None,
+    ids: pa.ChunkedArray | None = None,
     rows: int | None = None,
 ) -> pa.Table:
     """Return the predictions made in ``[since, until)``, in the order of the log; what-ifs are left out.
@@ -56,6 +57,8 @@ def logged(
         Only predictions of this model version.
     features : sequence of Feature, optional
         Inputs to give as columns of their own: float64 for numeric ones, string for categories; null where missing.
+    ids : pyarrow.ChunkedArray of string, optional
+        Only these predictions.
     rows : int, optional
         At most so many, chosen by a hash of the prediction id: the same ones each time, whenever they were made.
         Memory is that of these rows, however long the log is.
@@ -74,6 +77,9 @@ def logged(
         return schema.empty_table()
     source = f"{relation(repo.layout, chosen)} WHERE {within(since, until, version)}"
     with connect() as con:
+        if ids is not None:
+            con.register("wanted", pa.table({"prediction_id": ids}))
+            source += " AND prediction_id IN (SELECT prediction_id FROM wanted)"
         if rows is not None:
             worst = con.sql(f"SELECT {_LUCK} AS luck FROM {source} ORDER BY luck LIMIT 1 OFFSET {int(rows)}").fetchall()
             source += f" AND {_LUCK} < {worst[0][0]}" if worst else ""
@@ -88,9 +94,9 @@ def logged(
 def count_logged(repo: FeatureRepo, since: datetime, until: datetime, *, version: str | None = None) -> int:
     """Return how many predictions were made in ``[since, until)`` on the problem's clock; what-ifs do not count."""
     chosen = _chosen(repo, since, until, version)
-    whole = [p for p in chosen if p.first >= since and p.last < until and (version is None or p.version == version)]
-    count = sum(part.counted for part in whole)
-    if cut := [part for part in chosen if part not in whole]:
+    cut = [p for p in chosen if p.first < since or p.last >= until or (version is not None and p.version != version)]
+    count = sum(part.counted for part in chosen) - sum(part.counted for part in cut)
+    if cut:
         with connect() as con:
             where = within(since, until, version)
             [(more,)] = con.sql(f"SELECT count(*) FROM {relation(repo.layout, cut)} WHERE {where}").fetchall()

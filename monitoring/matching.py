@@ -67,7 +67,7 @@ def match(con: duckdb.DuckDBPyConnection, labels: Labels, predictions: str) -> t
         Of :func:`truth_schema`, in the order of the ids: every prediction that may count, ``label`` null where it is
         not known yet.
     after : pyarrow.Table
-        ``predicted_at`` of those that were made when the label was known already.
+        ``prediction_id``, ``predicted_at`` and ``key`` of those that were made when the label was known already.
     """
     con.execute(f"CREATE OR REPLACE TEMP TABLE asked AS SELECT {_asked(labels)} FROM {predictions}")
     keys = [f"k{i}" for i in range(len(labels.keys))]
@@ -88,7 +88,9 @@ def match(con: duckdb.DuckDBPyConnection, labels: Labels, predictions: str) -> t
     truth = con.sql(
         f"SELECT {_told(labels)} FROM {row} WHERE ({known}) IS NOT TRUE ORDER BY prediction_id"
     ).to_arrow_table()
-    after = con.sql(f"SELECT a.predicted_at FROM {row} WHERE {known}").to_arrow_table()
+    after = con.sql(
+        f"SELECT a.prediction_id, a.predicted_at, {labels.key_of('a')} AS key FROM {row} WHERE {known}"
+    ).to_arrow_table()
     return truth.cast(truth_schema([*labels.slices, *labels.logged_slices])), after
 
 
@@ -114,8 +116,7 @@ def _told(labels: Labels) -> str:
     # The spine knows best; a prediction that waits for its row has what it was asked with.
     columns += [f"coalesce(n.s{i}, a.s{i}) AS {quote(name)}" for i, name in enumerate(labels.slices)]
     columns += [f"a.l{i} AS {quote(name)}" for i, name in enumerate(labels.logged_slices)]
-    pairs = ", ".join(f"{text(name)}, a.k{i}" for i, name in enumerate(labels.keys))
-    columns += [f"CAST(json_object({pairs}) AS VARCHAR) AS key", "a.moment"]
+    columns += [f"{labels.key_of('a')} AS key", "a.moment"]
     agrees = [f"a.o{i} IS NOT DISTINCT FROM n.o{i}" for i in range(len(labels.others))]
     columns += [f"({' AND '.join(agrees) or 'true'}) AS agrees"]
     return ", ".join(columns)

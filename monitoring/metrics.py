@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
+from croniter import croniter  # type: ignore[import-untyped]  # as DBOS does
 from prometheus_client import Metric
 
+from core.clock import SystemClock
 from core.service import add_gauges, gauge
 from monitoring.alarms import Kind
 from monitoring.drift_reports import read_report
-from monitoring.watch import turns
+from monitoring.watch import last_taken, turns
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -27,9 +29,12 @@ _METRICS = ("auc", "average_precision", "brier", "log_loss", "f1", "precision", 
 Look = Mapping[str, Any]
 
 
-def add_monitoring_gauges(app: FastAPI, repo: FeatureRepo, alarms: Alarms) -> None:
-    """Let a service tell what monitoring knows."""
+def add_monitoring_gauges(app: FastAPI, repo: FeatureRepo, alarms: Alarms, schedule: str | None) -> None:
+    """Let a service tell what monitoring knows; ``schedule`` is the cron expression that turns are taken by."""
+    started = SystemClock().now()
     add_gauges(app, "turn", lambda: turn_gauges(repo))
+    if schedule:
+        add_gauges(app, "schedule", lambda: due_gauges(repo, schedule, started))
     add_gauges(app, "drift", lambda: drift_gauges(repo))
     add_gauges(app, "alarms", lambda: alarm_gauges(alarms))
 
@@ -58,6 +63,22 @@ def turn_gauges(repo: FeatureRepo) -> Iterator[Metric]:
         yield from _skew(turn["skew"])
 
 
+def due_gauges(repo: FeatureRepo, schedule: str, started: datetime) -> Iterator[Metric]:
+    """Give when the schedule asks for the turn that comes after the last one, on the machine's clock.
+
+    Parameters
+    ----------
+    repo : FeatureRepo
+        Whose turns.
+    schedule : str
+        A cron expression, UTC.
+    started : datetime
+        When the service was started: what counts until the first turn was taken.
+    """
+    due = croniter(schedule, last_taken(repo.layout) or started, second_at_beginning=True).get_next(float)
+    yield gauge("punctual_turn_due_timestamp_seconds", "When the next turn is to be taken.", (), {(): due})
+
+
 def drift_gauges(repo: FeatureRepo) -> Iterator[Metric]:
     """Give the last turn's drift report: the verdict, and how far each feature has moved."""
     drift: Look = next((turn["drift"] for turn in turns(repo.layout, 1)), {})
@@ -82,19 +103,34 @@ def drift_gauges(repo: FeatureRepo) -> Iterator[Metric]:
 
 
 def _performance(look: Look) -> Iterator[Metric]:
-    whole = {w["model_version"]: w for w in look.get("windows", ()) if w["slice"] is None}
-    values = {(version, metric): window[metric] for version, window in whole.items() for metric in _METRICS}
-    labels = ("version", "metric")
-    yield gauge("punctual_performance", "How good the window's predictions were, by known labels.", labels, values)
-    for name, words in (("rows", "Predictions of the window whose label is known."), ("waiting", "Those without one.")):
-        counts = {version: float(window[name]) for version, window in whole.items()}
-        yield gauge(f"punctual_performance_{name}", words, ("version",), counts)
+    # What is measured may be of an earlier window than the turn's: the newest one whose labels are known.
+    measured = {w["model_version"]: w for w in look.get("measured", ())}
+    values = {(version, metric): window[metric] for version, window in measured.items() for metric in _METRICS}
+    words = "How good predictions were, in the newest window with labels."
+    yield gauge("punctual_performance", words, ("version", "metric"), values)
+    rows = {version: float(window["rows"]) for version, window in measured.items()}
+    yield gauge("punctual_performance_rows", "Predictions of that window whose label is known.", ("version",), rows)
+    ends = {version: datetime.fromisoformat(window["until"]).timestamp() for version, window in measured.items()}
+    yield gauge("punctual_performance_end_timestamp_seconds", "Where that window ends.", ("version",), ends)
+    waiting = {w["model_version"]: float(w["waiting"]) for w in look.get("windows", ()) if w["slice"] is None}
+    words = "Predictions of the turn's window whose label is not known."
+    yield gauge("punctual_performance_waiting", words, ("version",), waiting)
 
 
 def _skew(look: Look) -> Iterator[Metric]:
     if "rows" not in look:
         return
     yield gauge("punctual_skew_rows", "Logged vectors that were rebuilt offline.", (), {(): float(look["rows"])})
-    counts = {feature: float(count) for feature, count in look["unexplained"].items()}
     words = "Values that differ from those rebuilt, unexplained."
-    yield gauge("punctual_skew_differences", words, ("feature",), counts)
+    yield gauge("punctual_skew_differences", words, ("feature",), _counts(look["unexplained"]))
+    words = "Predictions that were not rebuilt, or not whole, and why."
+    yield gauge("punctual_skew_left_out", words, ("what",), _counts(look.get("left_out", {})))
+    if "rows" in (sampled := look.get("sampled", {})):
+        words = "Rows that are online and were compared with history."
+        yield gauge("punctual_skew_sampled_rows", words, (), {(): float(sampled["rows"])})
+        words = "Values that are online and that history has otherwise, unexplained."
+        yield gauge("punctual_skew_sampled_differences", words, ("feature",), _counts(sampled["unexplained"]))
+
+
+def _counts(found: Mapping[str, int]) -> dict[str, float]:
+    return {name: float(count) for name, count in found.items()}

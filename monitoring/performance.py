@@ -43,7 +43,7 @@ class Performance:
     rows, positives : int
         Predictions that count, and how many of them came out positive.
     waiting : int
-        Predictions whose label is not known yet.
+        Predictions whose label is not known yet, of several for one row of the spine one.
     auc, average_precision, brier, log_loss, f1, precision, recall : float, optional
         As :func:`training.evaluate.scores` has them, decisions as they were served; None where only one class occurs.
     """
@@ -97,6 +97,21 @@ def performance(
     return [one for one in found if version is None or one.model_version == version]
 
 
+def refresh_performance(repo: FeatureRepo) -> list[Window]:
+    """Compute every window that was kept again whose truth has changed since; return those that came out otherwise.
+
+    So labels that come late, or are corrected, reach windows of long ago.
+    """
+    store, changed = TruthStore(repo.layout), []
+    for window in map(Window.parse, sorted(path.stem for path in _folder(repo).glob("[!.]*.json"))):
+        path = _path(repo, window.since, window.until)
+        before = read_json(path)["results"]
+        after = _kept(repo, store, window.since, window.until)
+        if [one.as_dict() for one in after] != before:
+            changed.append(window)
+    return changed
+
+
 def stored_performance(repo: FeatureRepo) -> list[Performance]:
     """Return everything :func:`performance` has kept, in the order of time, without computing anything.
 
@@ -104,6 +119,13 @@ def stored_performance(repo: FeatureRepo) -> list[Performance]:
     """
     paths = sorted(_folder(repo).glob("[!.]*.json"))
     return [Performance.from_dict(one) for path in paths for one in read_json(path)["results"]]
+
+
+def newest_measured(repo: FeatureRepo, length: timedelta) -> list[Performance]:
+    """Return what was kept of the newest window of a length in which any label is known, of all its versions."""
+    known = [one for one in stored_performance(repo) if one.rows and one.until - one.since == length]
+    newest = max((one.until for one in known), default=None)
+    return [one for one in known if one.until == newest]
 
 
 def _windows(since: datetime, until: datetime, step: timedelta) -> Iterator[tuple[datetime, datetime]]:
@@ -114,7 +136,7 @@ def _windows(since: datetime, until: datetime, step: timedelta) -> Iterator[tupl
 
 def _kept(repo: FeatureRepo, store: TruthStore, since: datetime, until: datetime) -> list[Performance]:
     """Return what was kept of a window, or compute it and keep it."""
-    path = _folder(repo) / f"{Window(since, until).id}.json"
+    path = _path(repo, since, until)
     made_from = {"truth": store.fingerprint(since, until), "slices": repo.problem.slices}
     kept = read_json(path) if path.is_file() else {}
     if kept.get("made_from") == made_from:
@@ -128,7 +150,7 @@ def _kept(repo: FeatureRepo, store: TruthStore, since: datetime, until: datetime
 def _results(repo: FeatureRepo, store: TruthStore, since: datetime, until: datetime) -> list[Performance]:
     slices, positive = repo.problem.slices, repo.problem.label.positive
     rows = store.read(since, until, slices)
-    rows = rows.filter(pc.or_(rows.column("first"), pc.is_null(rows.column("label"))))
+    rows = rows.filter(rows.column("first"))
     results = []
     for version in sorted(pc.unique(rows.column("model_version")).to_pylist(), key=_by_number):
         own = rows.filter(pc.equal(rows.column("model_version"), version))
@@ -155,10 +177,10 @@ def _by_value(rows: pa.Table, column: str) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _measured(rows: pa.Table, positive: str) -> dict[str, Any]:
-    """Return the metrics of the rows that count, and how many wait."""
+    """Return the metrics of some rows, each of which counts, and how many of them wait."""
     from training.evaluate import scores  # scikit-learn takes a while, and listing what is kept needs none of it
 
-    counting = rows.filter(rows.column("first"))
+    counting = rows.filter(pc.is_valid(rows.column("label")))
     y = counting.column("label").to_numpy().astype(int)
     probability = counting.column("probability").to_numpy()
     called = probability[pc.equal(counting.column("class"), positive).to_numpy()]
@@ -173,6 +195,10 @@ def _measured(rows: pa.Table, positive: str) -> dict[str, Any]:
 
 def _by_number(version: str) -> tuple[int, str]:
     return (int(version), "") if version.isdigit() else (-1, version)
+
+
+def _path(repo: FeatureRepo, since: datetime, until: datetime) -> Path:
+    return _folder(repo) / f"{Window(since, until).id}.json"
 
 
 def _folder(repo: FeatureRepo) -> Path:

@@ -13,7 +13,8 @@ from core.errors import Conflict
 from core.jobs import carried_out
 
 if TYPE_CHECKING:
-    from core.client import JobView, TrainingClient
+    from core.answers import JobView
+    from core.client import TrainingClient
     from monitoring.decisions import Outcome
 
 _REASON = 500  # what the training service takes
@@ -61,8 +62,8 @@ def worthy(trained: Mapping[str, Any], contest: Mapping[str, Any] | None) -> tup
     trained : mapping
         The training job's result, with the gate's word on the snapshot's test rows.
     contest : mapping, optional
-        What :func:`monitoring.judge.contest` found of it against the champion on live rows; where that could not
-        judge, the gate's word alone decides.
+        What :func:`monitoring.judge.contest` found of it against the champion on live rows; None where there was no
+        champion: then the gate's word alone decides. A contest that could not judge is none that was won.
     """
     if not trained.get("trained"):
         return False, list(trained.get("reasons", ())) or ["nothing was trained"]
@@ -71,9 +72,11 @@ def worthy(trained: Mapping[str, Any], contest: Mapping[str, Any] | None) -> tup
     if not trained.get("passed"):
         return False, [f"version {version} did not pass the gate: {gate}"]
     reasons = [f"version {version} passed the gate: {gate}"]
-    if contest is None or "low" not in contest:
-        why = contest["why"] if contest else "there was no contest"
-        return True, [*reasons, f"no judgement on live rows: {why}"]
+    if contest is None:
+        return True, [*reasons, "there was no champion to hold it against"]
+    if "low" not in contest:
+        stays = f"no judgement on live rows: {contest['why']}; version {contest['champion']} stays the champion"
+        return False, [*reasons, f"{stays}, unless somebody promotes version {version} by hand"]
     return contest["low"] > 0, [*reasons, _gained(contest)]
 
 

@@ -83,7 +83,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     _add_alarms(app, service)
     add_history_routes(app, service.repo)
     add_job_routes(app, service.jobs, scope="train", reading=("data", "read"))
-    add_monitoring_gauges(app, repo, service.alarms)
+    add_monitoring_gauges(app, repo, service.alarms, settings.monitor_schedule)
     return harden(app)
 
 

@@ -14,11 +14,14 @@ import pandas as pd
 import pyarrow as pa
 
 from core.progress import progress
+from monitoring.behind import NOT_MATERIALIZED, event_times, lazily
 from monitoring.comparison import SkewReport, compare
 from monitoring.logged import within
 from monitoring.parts import counting, relation
 from monitoring.rebuild import COLUMNS, Rebuilder
+from stores.entities import EVENT_TIMESTAMP
 from stores.examples import sample_keys
+from stores.freshness import online_freshness
 from stores.reader import OnlineReader, Status
 from stores.registry import feature_views, open_store
 from stores.sql import connect, text
@@ -38,7 +41,8 @@ _NEWEST_PARTS = 200  # of the log, that the newest predictions are looked for in
 def check_sampled(repo: FeatureRepo, count: int) -> SkewReport:
     """Compare up to ``count`` entities of every feature view, online against offline as of now.
 
-    The entities that changed last are taken: what a lagging materialization would get wrong first.
+    The entities that changed last are taken: what a lagging materialization would get wrong first. What differs because
+    a row is newer than all that were materialized is ``explained``.
 
     Raises
     ------
@@ -49,16 +53,19 @@ def check_sampled(repo: FeatureRepo, count: int) -> SkewReport:
     now = repo.clock.now()
     report = SkewReport()
     views = [view for view in feature_views(store) if view.online]
+    newest = {found.view: found.newest for found in online_freshness(store, now)}
     with progress("Comparing online and offline", total=len(views)) as advance:
         for view in views:
             keys = sample_keys(repo, store, view, count)
             if keys:
-                report.add(_compare_view(store, view, keys, now))
+                report.add(_compare_view(store, view, keys, now, newest[view.name]))
             advance(note=view.name)
     return report
 
 
-def _compare_view(store: FeatureStore, view: FeatureView, keys: list[dict[str, Any]], now: datetime) -> SkewReport:
+def _compare_view(
+    store: FeatureStore, view: FeatureView, keys: list[dict[str, Any]], now: datetime, newest: datetime | None
+) -> SkewReport:
     taken = set(keys[0])
     names = [f.name for f in view.features if f.name not in taken]
     refs = [f"{view.name}:{name}" for name in names]
@@ -72,11 +79,21 @@ def _compare_view(store: FeatureStore, view: FeatureView, keys: list[dict[str, A
     labels = [f"{view.name} {key}" for key in keys]
     # What a policy hides on purpose is no skew: rows that are stale and treated as missing are left out.
     shown = [i for i, status in enumerate(online.views[view.name].status) if status is not Status.EXPIRED]
+    asked = pa.Table.from_pylist(keys)
+    asked = asked.append_column(EVENT_TIMESTAMP, pa.array([now] * len(keys), pa.timestamp("us", tz="UTC")))
+    known = lazily(lambda _: event_times(store, view, asked))
+
+    def explain(row: int, _feature: str, _value: Any) -> str | None:
+        moment = known(view.name)[shown[row]]
+        late = newest is not None and moment is not None and moment > newest
+        return f"{NOT_MATERIALIZED} ({view.name})" if late else None
+
     return compare(
         [labels[i] for i in shown],
         {n: [online.columns[n][i] for i in shown] for n in names},
         {n: [offline.column(n)[i].as_py() for i in shown] for n in names},
         names,
+        explain,
     )
 
 
@@ -100,8 +117,9 @@ def check_logged(
     Returns
     -------
     SkewReport
-        Predictions of the feature service that problem.yaml names; what a policy or the client wanted otherwise is
-        ``explained`` (:mod:`monitoring.rebuild`).
+        Predictions of the feature service that problem.yaml names; what a policy or the client wanted otherwise, or was
+        not materialized yet, is ``explained`` (:mod:`monitoring.rebuild`). Predictions of other services, and features
+        that history does not have, are ``left_out``.
     """
     report = SkewReport()
     chosen = counting(repo.layout, since, until)
@@ -115,8 +133,12 @@ def check_logged(
         progress("Rebuilding logged vectors", total=total if count is None else min(count, total)) as advance,
         connect() as con,
     ):
-        rows = f"SELECT {', '.join(COLUMNS)} FROM {relation(repo.layout, chosen)} WHERE {within(since, until)} "
-        rows += f"AND feature_service = {text(rebuilder.service)}"
+        source, own = f"{relation(repo.layout, chosen)} WHERE {within(since, until)}", text(rebuilder.service)
+        others = con.sql(
+            f"SELECT feature_service, count(*) FROM {source} AND feature_service <> {own} GROUP BY 1"
+        ).fetchall()
+        report.left_out.update({f"all of the feature service {name}": count for name, count in others})
+        rows = f"SELECT {', '.join(COLUMNS)} FROM {source} AND feature_service = {own}"
         if count is not None:
             rows += f" ORDER BY prediction_id DESC LIMIT {int(count)}"
         for some in _together(con.sql(rows).to_arrow_reader(_TOGETHER)):

@@ -12,16 +12,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, PunctualError
+from core.jobs import words
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from core.settings import Settings
+    from monitoring.comparison import SkewReport
 
 _Result = TypeVar("_Result")
 _DAY = timedelta(days=1)
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _EXAMPLES = 10
+_SAMPLED = 200  # entities of each view that are compared online
 
 
 class Here:
@@ -80,21 +83,30 @@ def run(repo: FeatureRepo, settings: Settings, name: str, arguments: dict[str, A
 
 
 def _truth(repo: FeatureRepo, settings: Settings, *, until: datetime, since: datetime | None = None) -> dict[str, Any]:
-    """Join all labels that are known by now to their predictions; ``new`` counts those made in the window."""
-    from monitoring.truth import read_truth, update_truth
+    """Join all labels that are known by now to their predictions; ``new`` counts rows of the spine of the window."""
+    from monitoring.truth import count_truth, update_truth
 
     summary = asdict(update_truth(repo))
-    counted = read_truth(repo, since or _EVER, until).column("first")
-    return {**summary, "new": sum(counted.to_pylist())}
+    return {**summary, "new": count_truth(repo, since or _EVER, until)}
 
 
 def _performance(repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime) -> dict[str, Any]:
-    """Compute performance by day and over the window; both are kept, and the window's is returned."""
-    from monitoring.performance import performance
+    """Compute performance by day and over the window, and that of earlier windows whose labels came late.
 
+    All are kept; returned is the window's, and as ``measured`` that of the newest one of its length with labels.
+    """
+    from monitoring.performance import newest_measured, performance, refresh_performance
+
+    changed = refresh_performance(repo)
     midnight = since.replace(hour=0, minute=0, second=0, microsecond=0)
     performance(repo, midnight, until, step=_DAY)
-    return {"windows": [found.as_dict() for found in performance(repo, since, until, step=until - since)]}
+    windows = performance(repo, since, until, step=until - since)
+    measured = [one for one in newest_measured(repo, until - since) if one.slice is None]
+    return {
+        "windows": [found.as_dict() for found in windows],
+        "measured": [found.as_dict() for found in measured],
+        "refreshed": len(changed),
+    }
 
 
 def _drift(
@@ -121,15 +133,23 @@ def _freshness(repo: FeatureRepo, settings: Settings, *, since: datetime, until:
 
 
 def _skew(repo: FeatureRepo, settings: Settings, *, since: datetime, until: datetime) -> dict[str, Any]:
-    """Rebuild every logged vector of the window offline, and count the values that differ, by feature."""
-    from monitoring.skew import check_logged
+    """Count the values that differ, by feature: logged vectors against history, and what is online now, ``sampled``."""
+    from monitoring.skew import check_logged, check_sampled
 
-    report = check_logged(repo, since=since, until=until)
+    try:
+        sampled = _counted(check_sampled(repo, _SAMPLED))
+    except PunctualError as error:  # an online store that is away keeps nobody from rebuilding what is logged
+        sampled = {"error": words(error)}
+    return {**_counted(check_logged(repo, since=since, until=until)), "sampled": sampled}
+
+
+def _counted(report: SkewReport) -> dict[str, Any]:
     return {
         "rows": report.rows,
         "values": report.values,
         "unexplained": dict(report.by_feature),
         "explained": dict(report.explained),
+        "left_out": dict(report.left_out),
         "examples": [str(difference) for difference in report.differences[:_EXAMPLES]],
     }
 

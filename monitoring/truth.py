@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.files import digest_of, locked
-from core.windows import as_utc
-from monitoring.labels import load_labels
+from core.windows import Window, as_utc
+from monitoring.labels import fingerprints, load_labels
 from monitoring.logged import within
 from monitoring.matching import match
 from monitoring.parts import counting, relation
@@ -25,7 +25,7 @@ from monitoring.truth_store import TruthStore, truth_folder
 from stores.sql import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from core.repo import FeatureRepo
     from monitoring.parts import Part
@@ -70,8 +70,9 @@ class TruthSummary:
 def update_truth(repo: FeatureRepo, since: datetime | None = None, until: datetime | None = None) -> TruthSummary:
     """Join every label that is known by now to the predictions of the days that ``[since, until)`` touches.
 
-    A what-if has no truth. Days whose predictions and labels are as before are left alone. Killed anywhere and run
-    again, or run twice, it leads to the same files.
+    A what-if has no truth. Days are left alone whose predictions, and the labels of the keys that they asked for, are
+    as before. What is known of predictions that the log no longer has stays. Killed anywhere and run again, or run
+    twice, it leads to the same files.
 
     Raises
     ------
@@ -83,14 +84,25 @@ def update_truth(repo: FeatureRepo, since: datetime | None = None, until: dateti
         return TruthSummary(0)
     with locked(truth_folder(repo.layout) / "update.lock"), connect() as con:
         labels = load_labels(con, repo)
-        versions = {day: digest_of(labels.version, *(part.name for part in there)) for day, there in days.items()}
         store, written = TruthStore(repo.layout), []
-        for together in _batches([day for day in days if store.version(day) != versions[day]], days):
+
+        def versions(some: Iterable[date]) -> dict[date, str]:
+            asked = store.keys(some)
+            known = fingerprints(con, labels, asked) if asked else {}
+            return {
+                day: digest_of(labels.shape, str(known.get(day)), *(part.name for part in days[day])) for day in some
+            }
+
+        stale = [day for day, version in versions(days).items() if store.version(day) != version]
+        for together in _batches(stale, days):
             there = sorted({part for day in together for part in days[day]})
             window = within(_midnight(together[0]), _midnight(together[-1] + timedelta(days=1)))
             truth, after = match(con, labels, f"{relation(repo.layout, there)} WHERE {window}")
+            rows = {day: _with_removed(store, day, _of_day(truth, day), _of_day(after, day)) for day in together}
             for day in together:
-                if store.keep(day, versions[day], _of_day(truth, day), _of_day(after, day).num_rows):
+                store.keep_keys(day, _column("key", rows[day], _of_day(after, day)))
+            for day, version in versions(together).items():
+                if store.keep(day, version, rows[day], _of_day(after, day).num_rows):
                     written.append(day.isoformat())
             store.save()
         counts = [store.counts(day) for day in days]
@@ -105,14 +117,34 @@ def read_truth(repo: FeatureRepo, since: datetime, until: datetime, *, version: 
     -------
     pyarrow.Table
         ``prediction_id``, ``predicted_at``, ``model_version``, ``probability``, ``class``, ``label`` (0 or 1),
-        ``label_timestamp``, a string column a slice of problem.yaml, and ``first``: whether this is the prediction
-        that counts. Of all predictions that one model version made for one row of the spine exactly one counts; sum
-        over the rows with ``first`` and nothing is counted twice, whatever the windows.
+        ``label_timestamp``, a string column a slice of problem.yaml; ``first``: whether this is the prediction that
+        counts of all that one model version made for one row of the spine; ``once``: whether it is the one of all
+        versions that are asked for. Sum over the rows with ``first`` and nothing is counted twice for a version, over
+        those with ``once`` and no row of the spine is, whatever the windows.
     """
     rows = TruthStore(repo.layout).read(since, until, repo.problem.slices, version)
     rows = rows.filter(pc.is_valid(rows.column("label")))
     there = [name for name in repo.problem.slices if rows.column(name).null_count < rows.num_rows]
-    return rows.select([*_READ, *there, "first"])
+    return rows.select([*_READ, *there, "first", "once"])
+
+
+def count_truth(repo: FeatureRepo, since: datetime, until: datetime) -> int:
+    """Return how many rows of the spine whose label is known have the prediction that counts in ``[since, until)``."""
+    return TruthStore(repo.layout).count(since, until)
+
+
+def labelled_window(repo: FeatureRepo, window: Window, version: str) -> Window:
+    """Return the window to judge a version's predictions by: this one, if its labels reach into its second half.
+
+    Where labels take longer, it is the newest of the same length: the one that ends with the newest prediction whose
+    label is known.
+    """
+    length = window.until - window.since
+    newest = TruthStore(repo.layout).newest_label(window.until, version)
+    if newest is None or newest >= window.since + length / 2:
+        return window
+    end = newest.replace(microsecond=0) + timedelta(seconds=1)
+    return Window(end - length, end)
 
 
 def _days(there: Sequence[Part], since: datetime | None, until: datetime | None) -> Days:
@@ -146,6 +178,16 @@ def _of_day(rows: pa.Table, day: date) -> pa.Table:
     at = rows.column("predicted_at")
     start, end = (pa.scalar(_midnight(d), at.type) for d in (day, day + timedelta(days=1)))
     return rows.filter(pc.and_(pc.greater_equal(at, start), pc.less(at, end)))
+
+
+def _with_removed(store: TruthStore, day: date, truth: pa.Table, after: pa.Table) -> pa.Table:
+    """Return the truth of a day with what is known of predictions that the log no longer has."""
+    removed = store.removed(day, _column("prediction_id", truth, after), truth.schema)
+    return pa.concat_tables([truth, removed]).sort_by("prediction_id") if removed.num_rows else truth
+
+
+def _column(name: str, *tables: pa.Table) -> pa.Array:
+    return pa.concat_tables([table.select([name]) for table in tables]).column(0).combine_chunks()
 
 
 def _midnight(day: date) -> datetime:

@@ -1,4 +1,7 @@
-"""Keeps truth on disk, a file a day, with a ledger that says what each file was made from."""
+"""Keeps truth on disk, a file a day, with a ledger that says what each file was made from.
+
+Beside it, also a file a day, lie the keys that were asked for: by them a label finds the days that it changes.
+"""
 
 from __future__ import annotations
 
@@ -77,38 +80,94 @@ class TruthStore:
         }
         return changed
 
+    def removed(self, day: date, ids: pa.Array, schema: pa.Schema) -> pa.Table:
+        """Return what is kept of predictions that the log no longer has: those of a day that are not among ``ids``."""
+        path = self._file(day.isoformat())
+        if not path.is_file():
+            return schema.empty_table()
+        kept = pq.read_table(path)
+        kept = kept.filter(pc.invert(pc.is_in(kept.column("prediction_id"), value_set=ids)))
+        columns = [
+            kept.column(f.name).cast(f.type) if f.name in kept.column_names else pa.nulls(kept.num_rows, f.type)
+            for f in schema
+        ]
+        return pa.table(columns, schema=schema)
+
+    def keep_keys(self, day: date, keys: pa.Array) -> None:
+        """Keep which keys were asked for on a day; comes before :meth:`keep`."""
+        path = self._keys(day.isoformat())
+        keys = pc.unique(keys)
+        table = pa.table({"day": pa.array([day] * len(keys), pa.date32()), "key": keys.cast(pa.string())})
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def keys(self, days: Iterable[date]) -> str | None:
+        """Return SQL after FROM that reads ``day`` and ``key`` of some days; None where nothing is kept of them."""
+        paths = [path for day in days if (path := self._keys(day.isoformat())).is_file()]
+        return f"read_parquet([{', '.join(map(text, paths))}])" if paths else None
+
     def save(self) -> None:
         """Write the ledger: what is in the files comes before what is said of them."""
         write_json(self._path, self._days)
 
     def read(self, since: datetime, until: datetime, slices: list[str], version: str | None = None) -> pa.Table:
-        """Return what is kept of the predictions made in ``[since, until)``, with ``first`` worked out.
+        """Return what is kept of the predictions made in ``[since, until)``, with ``first`` and ``once`` worked out.
 
-        ``label`` is null for those that wait.
+        ``label`` is null for those that wait. Of those for one row of the spine one is ``first`` for each model
+        version, and one is ``once`` of all versions that are asked for. Where the spine has no row yet, they are of one
+        row as far as anybody knows if their keys are the same, and only those of the window are looked at.
         """
         own, related = self._files(since, until)
-        schema = pa.schema([*truth_schema(slices), ("first", pa.bool_())])
+        schema = pa.schema([*truth_schema(slices), ("first", pa.bool_()), ("once", pa.bool_())])
         if not own:
             return schema.empty_table()
         window, same_model = within(since, until), "true" if version is None else f"model_version = {text(version)}"
         with connect() as con:
             con.execute(f"CREATE VIEW own AS SELECT * FROM {self._relation(own)} WHERE {window} AND {same_model}")
             there = {row[0] for row in con.execute("DESCRIBE own").fetchall()}
-            [(earliest, latest)] = con.sql(
-                "SELECT min(moment), max(moment) FROM own WHERE label IS NOT NULL"
-            ).fetchall()
+            [(earliest, latest)] = con.sql("SELECT min(moment), max(moment) FROM own").fetchall()
             about = f"moment BETWEEN {moment(earliest)} AND {moment(latest)}" if earliest else "false"
+            asked = "prediction_id, predicted_at, model_version, key, moment, agrees, label"
             con.execute(
-                "CREATE TEMP TABLE counting AS SELECT prediction_id, predicted_at "
-                f"FROM {self._relation(related)} WHERE label IS NOT NULL AND {same_model} AND {about} "
-                f"QUALIFY row_number() OVER (PARTITION BY key, moment, model_version ORDER BY {COUNTS_FIRST}) = 1"
+                "CREATE TEMP TABLE placed AS "
+                f"SELECT prediction_id, predicted_at, {_place('model_version')} AS version, {_place()} AS place "
+                f"FROM (SELECT {asked} FROM {self._relation(related)} WHERE {same_model} AND {about} "
+                f"UNION ALL SELECT {asked} FROM own WHERE moment IS NULL)"
             )
-            columns = ", ".join(quote(n) if n in there else f"NULL AS {quote(n)}" for n in schema.names[:-1])
+            columns = ", ".join(quote(n) if n in there else f"NULL AS {quote(n)}" for n in schema.names[:-2])
             rows = con.sql(
-                f"SELECT {columns}, prediction_id IN (SELECT prediction_id FROM counting WHERE {window}) AS first "
-                "FROM own ORDER BY prediction_id"
+                f"SELECT {columns}, version = 1 AS first, place = 1 AS once FROM own "
+                f"JOIN (SELECT prediction_id, version, place FROM placed WHERE {window}) USING (prediction_id) "
+                "ORDER BY prediction_id"
             ).to_arrow_table()
         return rows.cast(schema)
+
+    def count(self, since: datetime, until: datetime) -> int:
+        """Return how many labelled predictions made in ``[since, until)`` are ``once``, as :meth:`read` has it."""
+        own, related = self._files(since, until)
+        if not own:
+            return 0
+        with connect() as con:
+            [(count,)] = con.sql(
+                "SELECT count(*) FROM (SELECT predicted_at "
+                f"FROM {self._relation(related)} WHERE label IS NOT NULL QUALIFY {_place()} = 1) "
+                f"WHERE {within(since, until)}"
+            ).fetchall()
+        return int(count)
+
+    def newest_label(self, until: datetime, version: str) -> datetime | None:
+        """Return when a version made the newest prediction before ``until`` whose label is known; None without one."""
+        last = as_utc(until).date().isoformat()
+        days = [day for day, entry in self._days.items() if day <= last and entry["labelled"]]
+        days = [day for day in days if self._file(day).is_file()]
+        if not days:
+            return None
+        with connect() as con:
+            [(newest,)] = con.sql(
+                f"SELECT max(predicted_at) FROM {self._relation(days)} "
+                f"WHERE label IS NOT NULL AND {within(None, until, version)}"
+            ).fetchall()
+        return newest and as_utc(newest)
 
     def labels(self, days: Iterable[date], ids: Sequence[str]) -> dict[str, int]:
         """Return the labels that are known of some predictions, which were made on these days.
@@ -152,5 +211,15 @@ class TruthStore:
     def _relation(self, days: list[str]) -> str:
         return f"read_parquet([{', '.join(text(self._file(day)) for day in days)}], union_by_name = true)"
 
+    def _keys(self, day: str) -> Path:
+        return self._folder / "keys" / f"{day}.parquet"
+
     def _file(self, day: str) -> Path:
         return self._folder / f"{day}.parquet"
+
+
+def _place(*more: str) -> str:
+    """Return SQL for the place of a prediction among those for the same row of the spine; the first one counts."""
+    row = ", ".join(("key", "moment", *more))
+    # What the log no longer has may wait for ever: it does not keep one from counting whose label is known.
+    return f"row_number() OVER (PARTITION BY {row} ORDER BY label IS NULL, {COUNTS_FIRST})"

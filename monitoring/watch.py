@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -160,6 +160,12 @@ def turns(layout: Layout, limit: int = 20) -> list[dict[str, Any]]:
     return [read_json(_folder(layout) / f"{window.id}.json") for window in windows[::-1][:limit]]
 
 
+def last_taken(layout: Layout) -> datetime | None:
+    """Return when the last turn came to its end, on the machine's clock; None where none was taken."""
+    ends = [path.stat().st_mtime for path in _folder(layout).glob("*.json")]
+    return datetime.fromtimestamp(max(ends), UTC) if ends else None
+
+
 def _folder(layout: Layout) -> Path:
     return layout.monitoring / "turns"
 
@@ -183,14 +189,23 @@ def _begin(repo: FeatureRepo, alarms: Alarms, decisions: Decisions, window: Wind
     What other turns left unfinished is given up: while this one holds the lock, none of them is at work.
     """
     decisions.give_up(but=window.until)
-    champion = pointed_version(repo.layout, "champion")
-    learned = decisions.last_training(window.until)
-    if champion is not None and (path := repo.layout.models / champion / HEADER).is_file():
-        until = read_json(path)["metadata"].get("trained_until")
-        known = [moment for moment in (until and datetime.fromisoformat(until), learned) if moment]
-        learned = max(known, default=None)
-    numbers = [row["id"] for row in alarms.list("open", limit=None)]
-    return {"champion": champion, "trained_at": learned.isoformat() if learned else None, "open": numbers}
+    learned = max(filter(None, (decisions.last_training(window.until), *_learned(repo.layout))), default=None)
+    return {
+        "champion": pointed_version(repo.layout, "champion"),
+        "trained_at": learned.isoformat() if learned else None,
+        "open": [row["id"] for row in alarms.list("open", limit=None)],
+    }
+
+
+def _learned(layout: Layout) -> Iterator[datetime]:
+    """Give up to when each version learned that is on this machine; each new one is, whoever trained it."""
+    for path in layout.models.glob(f"[1-9]*/{HEADER}"):
+        try:
+            until = read_json(path)["metadata"].get("trained_until")
+        except (OSError, ValueError, KeyError):  # a copy that is spoilt is fetched anew by whoever needs it
+            continue
+        if until and path.parent.name.isdigit():
+            yield datetime.fromisoformat(until)
 
 
 def _look(runner: Runner, window: Window, begun: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -242,5 +257,6 @@ def _short(looks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         names = ("id", "model_version", "verdict", "share", "rows", "reasons", "performance")
         drift = {**{name: drift[name] for name in names}, "drifted": drifted}
     if "error" not in performance:
-        performance = {"windows": [found for found in performance["windows"] if found["slice"] is None]}
+        whole = [found for found in performance["windows"] if found["slice"] is None]
+        performance = {**performance, "windows": whole}
     return {**looks, "drift": drift, "performance": performance}

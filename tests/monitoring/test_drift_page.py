@@ -83,9 +83,12 @@ def test_reports_lie_beside_the_run_and_mlflow_may_be_away(
     experiment = registry.client.create_experiment("loans", (tmp_path / "artifacts").as_uri())
     run = registry.client.create_run(experiment).info.run_id
     name_run(world, run)
-    report = check_drift(world.repo, START, START + WEEK, settings=there, page=False)
-    got = registry.client.download_artifacts(run, f"drift/{report.id}/report.json", str(tmp_path))
-    assert json.loads(Path(got).read_text()) == read_report(world.repo, report.id)
+    report = check_drift(world.repo, START, START + WEEK, settings=there)
+    got = registry.client.download_artifacts(run, f"drift/{report.id}", str(tmp_path))
+    assert json.loads((Path(got) / "report.json").read_text()) == read_report(world.repo, report.id)
+    page = (Path(got) / "report.html").read_text()
+    assert page == report_file(world.repo, report.id, "html").read_text()
+    assert "<h1>No drift: model version 1" in page
     assert not any("alone" in note for note in report.notes)
 
     name_run(world, "0" * 32)

@@ -72,3 +72,14 @@ def test_each_feature_that_was_served_otherwise_is_one_with_examples():
     assert (alarm.subject, alarm.value, alarm.facts["examples"]) == ("amount", 2, examples[:1])
     assert found(skew={"rows": 9, "unexplained": {}, "examples": []})["skew"] == []
     assert "skew" not in found(skew={"rows": 0, "unexplained": {}, "examples": []})
+
+
+def test_what_is_online_and_not_what_history_says_is_an_alarm_of_its_own():
+    sampled = {"rows": 40, "unexplained": {"amount": 3}, "examples": ["loan_terms 1: amount is 2 online, 3 offline"]}
+    logged = {"rows": 0, "unexplained": {}, "examples": []}
+    kinds = found(skew={**logged, "sampled": sampled})
+    assert "skew" not in kinds  # nothing was logged: of that nothing is said
+    (alarm,) = kinds["online"]
+    assert (alarm.subject, alarm.value, alarm.facts["examples"]) == ("amount", 3, sampled["examples"])
+    assert found(skew={**logged, "sampled": {**sampled, "unexplained": {}}})["online"] == []
+    assert "online" not in found(skew={**logged, "sampled": {"error": "Redis is away."}})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.model import Feature, PredictionModel
+from monitoring import judge as judging
 from monitoring.judge import _gain, contest, score
 from monitoring.logged import logged
 from monitoring.truth import update_truth
@@ -140,6 +143,35 @@ def test_what_cannot_be_judged_says_why(lived: LogWorld, champion: PredictionMod
     found = judge(lived, Registry(v1=champion, v2=GOOD), **how)
     assert says in found["why"]
     assert "low" not in found
+
+
+def test_rare_labels_are_not_thinned_out_by_the_sample_of_the_log(
+    lived: LogWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    world = lived.copied_to(tmp_path / "loans")
+    world.sql("spine", f"SELECT * FROM read_parquet('{world.folder}/spine.parquet')")
+    rows = pq.read_table(world.folder / "spine.parquet").to_pylist()
+    world.spine([row | ({} if n % 4 == 0 else {"label_timestamp": at(9999)}) for n, row in enumerate(rows)])
+    assert update_truth(world.repo).labelled == DAYS * A_DAY / 4
+    monkeypatch.setattr(judging, "MOST_ROWS", 150)  # a quarter of the log, and all that has a label
+    found = judge(world, Registry(v1=POOR, v2=GOOD))
+    assert found["rows"] == 150
+    monkeypatch.setattr(judging, "MOST_ROWS", 120)
+    assert judge(world, Registry(v1=POOR, v2=GOOD))["rows"] == 120
+
+
+def test_a_row_that_two_champions_predicted_is_judged_once(lived: LogWorld, tmp_path: Path):
+    world = lived.copied_to(tmp_path / "loans")
+    again = [
+        {name: row[name] for name in ("prediction_id", "predicted_at", "probability", "entity", "features")}
+        | {"prediction_id": f"again{n:04d}", "model_version": "2"}
+        for n, row in enumerate(logged(world.repo, at(0), at(24), features=FEATURES).to_pylist())
+        for row in [row | {"features": {f.name: row[f.name] for f in FEATURES}}]
+    ]
+    world.log(*again)
+    update_truth(world.repo)
+    assert judge(world, Registry(v1=POOR, v2=GOOD))["rows"] == DAYS * A_DAY
+    assert judge(world, Registry(v1=POOR, v2=GOOD), version="2", min_rows=10)["rows"] == A_DAY
 
 
 @pytest.mark.slow

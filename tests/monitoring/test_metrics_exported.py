@@ -6,9 +6,10 @@ The services are real, one after the other in this process: each is started, use
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,11 @@ from core.database import database
 from core.files import write_json
 from core.settings import get_settings
 from core.windows import Window
+from ingestion.metrics import freshness_gauges
 from monitoring.alarms import Alarms
-from stores.registry import apply
+from monitoring.metrics import due_gauges
+from stores.connection import connect
+from stores.registry import apply, open_store
 from tests.asgi import Api
 from tests.core.jobs.world import until
 from tests.core.keys import accounts_of
@@ -77,10 +81,19 @@ def _turn(world: World) -> None:
         repo.layout.monitoring / "turns" / f"{window.id}.json",
         {
             "until": until.isoformat(),
-            "performance": {"windows": [whole, {**whole, "slice": {"region": "north"}, "auc": 0.1}]},
+            "performance": {
+                "windows": [{**whole, "rows": 0, "auc": None}],
+                "measured": [{**whole, "until": (until - timedelta(days=7)).isoformat()}],
+            },
             "drift": {**drift, "drifted": ["hour"]},
             "freshness": {"views": [], "missing": {"hour": 0.25}},
-            "skew": {"rows": 90, "values": 500, "unexplained": {"hour": 2}},
+            "skew": {
+                "rows": 90,
+                "values": 500,
+                "unexplained": {"hour": 2},
+                "left_out": {"all of the feature service older": 7},
+                "sampled": {"rows": 40, "values": 90, "unexplained": {"region": 1}},
+            },
         },
     )
     store = database(repo, settings_of(repo))
@@ -109,7 +122,7 @@ def told(world: World) -> dict[str, Metrics]:
         "monitoring": monitoring.service.build_app,
     }
     for name, build in builds.items():
-        with Api(build(repo, settings_of(repo))) as api:
+        with Api(build(repo, settings_of(repo, monitor_schedule="0 5 * * *"))) as api:
             api.show(key)
             if name == "data":
                 job = api.post("/data/validate").json()["id"]
@@ -159,11 +172,47 @@ def test_the_monitoring_service_tells_of_the_last_turn(told: dict[str, Metrics])
     assert metrics("punctual_drift_drifted", feature="region") == 0
     assert metrics("punctual_performance", version="1", metric="auc") == 0.7
     assert metrics.values("punctual_performance", "metric") == {"auc", "average_precision", "brier", "log_loss"}
+    assert metrics("punctual_performance_rows", version="1") == 90
+    ends = metrics("punctual_performance_end_timestamp_seconds", version="1")
+    assert ends == metrics("punctual_turn_end_timestamp_seconds") - timedelta(days=7).total_seconds()
     assert metrics("punctual_performance_waiting", version="1") == 10
     assert metrics("punctual_missing_rate", feature="hour") == 0.25
     assert metrics("punctual_skew_differences") == 2
+    assert metrics("punctual_skew_left_out", what="all of the feature service older") == 7
+    assert metrics("punctual_skew_sampled_rows") == 40
+    assert metrics("punctual_skew_sampled_differences", feature="region") == 1
     assert metrics("punctual_alarms_open", kind="performance") == 1
     assert metrics("punctual_alarms_open", kind="drift") == 0
+
+
+def test_the_next_turn_is_due_when_the_schedule_says_so_after_the_last_one(world: World):
+    def due(since: datetime) -> datetime:
+        ((sample,),) = [family.samples for family in due_gauges(world.repo, "0 5 * * *", since)]
+        return datetime.fromtimestamp(sample.value, UTC)
+
+    (kept,) = (world.repo.layout.monitoring / "turns").glob("*.json")
+    moment = datetime(2030, 5, 6, 7, 30, tzinfo=UTC)
+    os.utime(kept, (moment.timestamp(), moment.timestamp()))
+    assert due(datetime(2031, 1, 1, tzinfo=UTC)) == datetime(2030, 5, 7, 5, tzinfo=UTC)
+    content = kept.read_bytes()
+    kept.unlink()
+    try:  # none was taken yet: from the start of the service on
+        assert due(datetime(2031, 1, 1, tzinfo=UTC)) == datetime(2031, 1, 1, 5, tzinfo=UTC)
+    finally:
+        kept.write_bytes(content)
+
+
+def test_an_online_store_that_lost_everything_is_told_view_by_view(told: dict[str, Metrics], world: World):
+    views = {"customer_payments", "loan_terms"}
+    assert told["data"].values("punctual_view_empty", "view") == views
+    assert not [s for s in told["data"].samples if s.name == "punctual_view_empty" and s.value]
+    connect(open_store(world.repo).config).flushall()
+    try:
+        emptied = {f.name: f.samples for f in freshness_gauges(world.repo)}
+    finally:
+        world.fill()
+    assert {s.labels["view"]: s.value for s in emptied["punctual_view_empty"]} == dict.fromkeys(views, 1.0)
+    assert emptied["punctual_view_age_seconds"] == []
 
 
 @pytest.mark.parametrize("what", ["rules", "panels"])

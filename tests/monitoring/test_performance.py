@@ -158,6 +158,19 @@ def test_part_of_a_step_is_computed_but_not_kept(log_world: LogWorld) -> None:
     assert len({one.since for one in stored_performance(log_world.repo)}) == 1
 
 
+def test_who_is_asked_about_again_waits_once(log_world: LogWorld) -> None:
+    for n in range(3):
+        for loan in (1, 2):  # the first has its row in the spine, the second is not in it yet
+            log_world.log(
+                {"prediction_id": f"{loan}{n}", "predicted_at": at(n), "entity": {"loan_id": loan, "customer_id": 1}}
+            )
+    log_world.spine([{"loan_id": 1, "event_timestamp": at(5), "missed": 1, "label_timestamp": at(500)}])
+    log_world.now(at(24))
+    assert update_truth(log_world.repo).waiting == 6
+    (one,) = (p for p in performance(log_world.repo, at(0), at(24), step=DAY) if p.slice is None)
+    assert (one.rows, one.waiting) == (0, 2)
+
+
 def test_without_truth_there_is_nothing_to_measure(log_world: LogWorld) -> None:
     assert performance(log_world.repo, at(0), at(48), step=DAY) == []
     assert stored_performance(log_world.repo) == []

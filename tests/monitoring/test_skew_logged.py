@@ -13,10 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.windows import Window
+from ingestion.fetch import fetch_window
+from ingestion.transform import transform
+from ingestion.validate import validate_all
 from monitoring import skew
+from monitoring.behind import NOT_MATERIALIZED, Behind
 from monitoring.rebuild import SENT, WITHHELD
-from monitoring.skew import check_logged
-from tests.serving.world import World, service
+from monitoring.skew import check_logged, check_sampled
+from monitoring.tasks import run
+from tests.conftest import free_port
+from tests.serving.world import World, service, settings_of
 
 LOANS = [{"loan_id": day * 100 + n} for day in range(0, 60, 4) for n in range(2)]
 
@@ -117,4 +124,81 @@ def test_predictions_of_another_feature_service_are_left_out(world: World) -> No
     table = pq.read_table(part)
     at = table.column_names.index("feature_service")
     pq.write_table(table.set_column(at, "feature_service", pa.array(["older"] * 2)), part)
-    assert check_logged(world.repo).rows == 0
+    report = check_logged(world.repo)
+    assert (report.rows, report.left_out) == (0, {"all of the feature service older": 2})
+
+
+def test_features_that_history_does_not_have_are_left_out_and_named(world: World) -> None:
+    predict(world, LOANS[:3])
+    spoil(world, lambda vector: vector.update(dropped_since=1.5))
+    report = check_logged(world.repo)
+    assert (report.unexplained, report.left_out) == (0, {"dropped_since: history does not have it": 3})
+
+
+@pytest.fixture
+def moving(served: World, tmp_path: Path) -> Iterator[World]:
+    """Give a world of its own, whose time may go on."""
+    own = served.copy_to(tmp_path / "moving", port=free_port())
+    own.server.start()
+    own.fill()
+    yield own
+    own.server.stop()
+
+
+def test_what_was_predicted_between_fetch_and_materialize_is_explained_and_what_was_lost_is_not(
+    moving: World,
+) -> None:
+    repo = moving.repo
+    now = repo.clock.now()
+    fetch_window(repo, Window(now, now + timedelta(days=7)))
+    validate_all(repo)
+    predict(moving, LOANS)  # the clock has gone on, and what became known within the week is not online
+    transform(repo)
+    report = check_logged(repo)
+    late = f"{NOT_MATERIALIZED} (customer_payments)"
+    assert report.rows == len(LOANS)
+    assert (report.unexplained, report.differences) == (0, [])
+    assert set(report.explained) == {late}
+    assert report.explained[late] >= 3
+    # What is still wrong when it is not for that reason: a value of a view that was not behind.
+    spoil(moving, lambda vector: vector.update(region="nowhere"))
+    assert check_logged(repo).by_feature == {"region": len(LOANS)}
+
+    sampled = check_sampled(repo, 50)
+    assert (sampled.unexplained, set(sampled.explained)) == (0, {late, f"{NOT_MATERIALIZED} (loan_terms)"})
+    moving.fill()
+    shutil.rmtree(repo.layout.predictions)
+    predict(moving, LOANS)
+    report = check_logged(repo)
+    assert (report.unexplained, report.explained) == (0, {})
+    assert check_sampled(repo, 50).explained == {}
+
+
+def test_whom_the_online_store_knew_nothing_of_is_explained_by_the_newest_window_alone(moving: World) -> None:
+    layout, now = moving.repo.layout, moving.repo.clock.now()
+    (layout.raw / Window(now, now + timedelta(days=7)).id).mkdir()
+    behind, later = Behind(layout), now + timedelta(days=7)
+    assert behind(None, later - timedelta(hours=1), later)
+    assert behind(None, later + timedelta(minutes=1), later + timedelta(hours=1))
+    assert not behind(None, now - timedelta(hours=1), later)  # it should have been there for a week
+    assert not behind(None, None, later)
+    assert behind(now, now + timedelta(hours=1), later)
+    assert not behind(now, now, later)
+
+
+def test_a_turns_look_counts_what_is_logged_and_what_is_online(world: World) -> None:
+    predict(world, LOANS[:4])
+    now = world.repo.clock.now()
+    window = {"since": now.isoformat(), "until": (now + timedelta(seconds=1)).isoformat()}
+    look = run(world.repo, settings_of(world.repo), "skew", window)
+    assert (look["rows"], look["unexplained"], look["left_out"]) == (4, {}, {})
+    assert look["sampled"]["rows"] > 100
+    assert look["sampled"]["unexplained"] == {}
+    world.server.stop()
+    try:
+        away = run(world.repo, settings_of(world.repo), "skew", window)
+    finally:
+        world.server.start()
+        world.fill()
+    assert away["rows"] == 4
+    assert "127.0.0.1" in away["sampled"]["error"]

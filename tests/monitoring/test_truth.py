@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, DataError
+from core.settings import Settings
+from monitoring import matching
 from monitoring.performance import performance
-from monitoring.truth import read_truth, update_truth
+from monitoring.tidy import tidy
+from monitoring.truth import count_truth, read_truth, update_truth
 from tests.monitoring import truth_oracle
 from tests.monitoring.log_world import LogWorld, at
 
@@ -259,3 +262,84 @@ def test_stored_truth_is_plain_parquet_in_the_order_of_the_ids(two_days: LogWorl
     path = two_days.repo.layout.monitoring / "truth" / "2024-03-02.parquet"
     (row,) = pq.read_table(path).to_pylist()
     assert (row["prediction_id"], row["label"], row["key"]) == ("b", None, '{"loan_id":1}')
+
+
+def test_one_new_label_makes_one_day_anew(log_world: LogWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    spine = []
+    for n in range(6):
+        log_world.log({"prediction_id": f"{n}", "predicted_at": at(24 * n), "entity": {"loan_id": n, "customer_id": 1}})
+        spine.append({"loan_id": n, "event_timestamp": at(24 * n + 1), "missed": n % 2, "label_timestamp": at(200)})
+    log_world.spine(spine)
+    log_world.now(at(150))
+    update_truth(log_world.repo)
+    joined = []
+    monkeypatch.setattr("monitoring.truth.match", lambda *given: joined.append(given[2]) or matching.match(*given))
+    spine[3]["label_timestamp"] = at(140)
+    log_world.spine(spine)
+    assert update_truth(log_world.repo).written == ["2024-03-04"]
+    assert update_truth(log_world.repo).written == []
+    spine.append({"loan_id": 99, "event_timestamp": at(49), "missed": 1, "label_timestamp": at(100)})
+    log_world.spine(spine)  # of somebody whom nobody asked about
+    assert update_truth(log_world.repo).written == []
+    assert len(joined) == 1
+    assert "3-1.parquet" in joined[0]
+    assert "2-1.parquet" not in joined[0]
+
+
+def test_labels_that_change_places_are_two_corrections(two_days: LogWorld) -> None:
+    spine = [{"loan_id": n, "event_timestamp": at(2), "missed": n, "label_timestamp": at(10)} for n in (0, 1)]
+    for n in (0, 1):
+        two_days.log({"prediction_id": f"x{n}", "predicted_at": at(1), "entity": {"loan_id": n, "customer_id": 1}})
+    two_days.spine(spine)
+    update_truth(two_days.repo)
+    assert known(two_days)["x1"] == (1, True)
+    two_days.spine([{**row, "missed": 1 - row["missed"]} for row in spine])
+    update_truth(two_days.repo)
+    assert [known(two_days)[name][0] for name in ("x0", "x1")] == [1, 0]
+
+
+def test_a_label_that_was_known_when_it_was_asked_for_and_is_corrected_later_counts_from_then_on(
+    two_days: LogWorld,
+) -> None:
+    same = {"loan_id": 1, "event_timestamp": at(2), "missed": 1}
+    two_days.spine([{**same, "label_timestamp": at(0.5)}])
+    assert update_truth(two_days.repo).after == 2
+    two_days.spine([{**same, "label_timestamp": at(20)}])
+    assert update_truth(two_days.repo).after == 1
+    assert known(two_days) == {"a": (1, True)}
+
+
+def test_a_row_that_two_versions_predicted_is_one_row(log_world: LogWorld) -> None:
+    asked = {"entity": {"loan_id": 1, "customer_id": 1}}
+    log_world.log(
+        {"prediction_id": "a", "predicted_at": at(1), "model_version": "1", **asked},
+        {"prediction_id": "b", "predicted_at": at(3), "model_version": "2", **asked},
+        {"prediction_id": "c", "predicted_at": at(30), "model_version": "2", **asked},
+    )
+    log_world.spine([{"loan_id": 1, "event_timestamp": at(4), "missed": 1, "label_timestamp": at(40)}])
+    log_world.now(at(48))
+    update_truth(log_world.repo)
+    rows = {row["prediction_id"]: (row["first"], row["once"]) for row in read_truth(log_world.repo, *EVER).to_pylist()}
+    assert rows == {"a": (True, False), "b": (True, True), "c": (False, False)}
+    assert count_truth(log_world.repo, *EVER) == 1
+    assert count_truth(log_world.repo, at(2), at(24)) == 1
+    assert count_truth(log_world.repo, at(24), at(48)) == count_truth(log_world.repo, at(0), at(2)) == 0
+    (own,) = read_truth(log_world.repo, *EVER, version="1").to_pylist()
+    assert own["once"] is True
+
+
+def test_what_the_log_no_longer_has_keeps_the_truth_that_was_known(log_world: LogWorld) -> None:
+    asked = [{"entity": {"loan_id": n, "customer_id": 1}, "predicted_at": at(n)} for n in range(4)]
+    for n, day in enumerate(["2030-01-01", "2030-01-01", "2030-01-02", "2030-01-02"]):
+        log_world.log({"prediction_id": f"{n}", **asked[n]}, day=day)  # one day of predicted_at, two of the machine
+    spine = [{"loan_id": n, "event_timestamp": at(n), "missed": 1, "label_timestamp": at(8 + n)} for n in range(4)]
+    log_world.spine(spine)
+    log_world.now(at(9))
+    assert update_truth(log_world.repo).labelled == 2
+    tidy(log_world.repo, Settings(keep_log_days=1), datetime(2030, 1, 3, 12, tzinfo=UTC))
+    assert sorted(path.name for path in log_world.repo.layout.predictions.iterdir()) == ["2030-01-02"]
+    log_world.now(at(48))
+    summary = update_truth(log_world.repo)
+    assert (summary.predictions, summary.labelled, summary.waiting) == (4, 4, 0)
+    assert known(log_world) == {f"{n}": (1, True) for n in range(4)}
+    assert update_truth(log_world.repo).written == []

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from core.files import write_json
 from core.settings import Settings
 from core.tables import Promotion
 from monitoring.decisions import Decisions
+from monitoring.retrain import worthy
 from monitoring.watch import STEPS, turn, turns
 from tests.monitoring.training_service import Training, serve
 from tests.repos.loans_world import LoansCopy
@@ -177,11 +180,20 @@ def test_what_is_not_better_beyond_noise_is_kept_and_the_reason_too(world, seen,
     assert world.training.moves() == []
 
 
-def test_where_live_rows_cannot_judge_the_gate_does(world):
+def test_where_live_rows_cannot_judge_the_champion_stays_and_the_reason_says_so(world):
     seen = Seen(drift=DRIFT, contest={"why": "12 labelled predictions, asked: 500"})
     decision = world.turn(0, seen)["decision"]
-    assert decision["outcome"] == "promoted"
+    assert (decision["outcome"], decision["version"]) == ("kept", "2")
     assert "no judgement on live rows: 12 labelled" in decision["reasons"][-1]
+    assert "version 1 stays the champion, unless somebody promotes version 2 by hand" in decision["reasons"][-1]
+    assert world.training.moves() == []
+
+
+def test_without_a_champion_to_hold_it_against_the_gate_alone_decides():
+    trained = {"trained": True, "version": "2", "passed": True, "reasons": ["better by 0.02"]}
+    better, reasons = worthy(trained, None)
+    assert better
+    assert reasons[-1] == "there was no champion to hold it against"
 
 
 def test_the_cool_down_counts_from_the_last_training(world):
@@ -189,6 +201,77 @@ def test_the_cool_down_counts_from_the_last_training(world):
     assert world.turn(3, Seen(drift=DRIFT))["decision"]["outcome"] == "nothing"
     assert world.turn(8, Seen(drift=DRIFT))["decision"]["outcome"] == "promoted"
     assert world.decisions() == [("kept", "2"), ("nothing", None), ("promoted", "3")]
+
+
+def test_the_cool_down_counts_from_any_training_also_one_by_hand_that_was_not_promoted(world):
+    header = world.repo.layout.models / "5" / "model.json"
+    write_json(header, {"metadata": {"trained_until": (START - DAY).isoformat()}})
+    (world.repo.layout.models / "6").mkdir()
+    (world.repo.layout.models / "6" / "model.json").write_text("{spoilt")
+    decision = world.turn(0, Seen(drift=DRIFT))["decision"]
+    assert decision["outcome"] == "nothing"
+    assert "cool-down: the last training learned up to 2024-02-29" in decision["reasons"][-1]
+    assert world.training.asked == []
+    header.unlink()
+    assert world.turn(1, Seen(drift=DRIFT))["decision"]["outcome"] == "promoted"
+
+
+class Told:
+    """A webhook's receiver."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+
+    @property
+    def events(self) -> list[str]:
+        return [message["event"] for message in self.messages]
+
+
+@pytest.fixture
+def told() -> Iterator[tuple[Told, str]]:
+    """Give what a webhook hears, and its address."""
+    heard = Told()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.messages.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield heard, f"http://127.0.0.1:{server.server_port}/hook"
+        server.shutdown()
+        thread.join()
+
+
+def test_people_hear_of_drift_of_a_training_of_its_promotion_and_of_its_rollback(world, told):
+    heard, url = told
+    world.settings = world.settings.model_copy(update={"notify_webhook": url})
+    world.turn(0, Seen(drift=DRIFT))
+    assert heard.events == ["monitoring.drift", "monitoring.retraining", "monitoring.promotion"]
+    drift, begins, promoted = heard.messages
+    assert DRIFT["reasons"][0] in drift["text"]
+    assert [row["kind"] for row in drift["facts"]["opened"]] == ["drift"]
+    assert begins["subject"] == "punctual: loans: a training begins (drift)"
+    assert promoted["subject"] == "punctual: loans: after training, version 2 is the champion now"
+    assert "between +0.0100 and +0.0300" in promoted["text"]
+    heard.messages.clear()
+    world.turn(1, Seen(rollback=BETTER))
+    assert heard.events == ["monitoring.drift", "monitoring.rollback"]
+    assert "Over: drift of" in heard.messages[0]["text"]
+    assert heard.messages[1]["subject"] == "punctual: loans: version 2 was rolled back"
+    heard.messages.clear()
+    world.turn(2, Seen())
+    assert heard.events == []  # nothing new, nothing to say
+
+
+def test_nobody_who_hears_stops_no_turn(world):
+    world.settings = world.settings.model_copy(update={"notify_webhook": "http://127.0.0.1:1/hook"})
+    assert world.turn(0, Seen(drift=QUIET, fails="freshness"))["alarms"]["open"] == 1
 
 
 def test_looking_alone_starts_nothing_and_the_same_turn_may_act_later(world):

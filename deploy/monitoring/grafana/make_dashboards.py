@@ -115,16 +115,19 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
             Panel("Drift in the last window", {"version {{version}}": "punctual_drift_detected"}, kind="stat", width=6),
             Panel("Open alarms", {"{{kind}}": "punctual_alarms_open"}, kind="stat", width=6),
             Panel(
-                "AUC of the last window",
+                "AUC of the newest window with labels",
                 {"version {{version}}": 'punctual_performance{metric="auc"}'},
                 words="By the labels that are known; it may change while more come in.",
             ),
-            Panel("Brier score of the last window", {"version {{version}}": 'punctual_performance{metric="brier"}'}),
             Panel(
-                "Predictions of the last window",
+                "Brier score of the newest window with labels",
+                {"version {{version}}": 'punctual_performance{metric="brier"}'},
+            ),
+            Panel(
+                "Labels",
                 {
-                    "{{version}}, label known": "punctual_performance_rows",
-                    "{{version}}, waiting": "punctual_performance_waiting",
+                    "{{version}}, known in the newest window with labels": "punctual_performance_rows",
+                    "{{version}}, waiting in the last window": "punctual_performance_waiting",
                 },
             ),
             Panel(
@@ -159,8 +162,12 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
             Panel("Predictions with old features", {"{{view}}": "view:stale_predictions:ratio_rate15m"}, "percentunit"),
             Panel(
                 "Online against offline",
-                {"{{feature}}": "punctual_skew_differences", "vectors compared": "punctual_skew_rows"},
-                words="Logged values that cannot be rebuilt.",
+                {
+                    "{{feature}}, logged": "punctual_skew_differences",
+                    "{{feature}}, online now": "punctual_skew_sampled_differences",
+                    "vectors compared": "punctual_skew_rows",
+                },
+                words="Logged values that cannot be rebuilt, and values online that history has otherwise.",
             ),
             Panel(
                 "What became of rows for the challenger",
