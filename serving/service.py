@@ -7,13 +7,14 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from starlette.types import ASGIApp
 
 from core.errors import ConfigError, Overloaded
 from core.jobs import add_job_routes
+from core.reference import MOST_ROWS
 from core.repo import FeatureRepo
 from core.service import (
     Check,
@@ -148,6 +149,16 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
     async def models() -> Response:
         found = await asyncio.to_thread(model_store.available, repo.layout)
         return json_response({**found, "serving": service.live.serving})
+
+    @app.get(
+        "/models/{version}/learned-from",
+        tags=["models"],
+        summary="Some of the rows that a version learned from, a list a feature",
+        responses=problems(None, 404, 422, 503),
+        openapi_extra=requires("read"),
+    )
+    def learned_from(version: str, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 1000) -> Response:
+        return json_response(model_store.learned_from(repo.layout, version, limit))
 
     @app.get(
         "/predictions/{prediction_id}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -31,11 +32,12 @@ def show() -> None:
             with busy("Reading what can be asked ..."):
                 contract = _contract(who.call)
                 key = contract.key.name
-                classes, threshold = _champion(who)
+                served = _served(who)
+                classes = served.classes
             title.title(contract.title)
             typed = choose_entity(who, contract)
             if typed:
-                _entity(who, contract, typed, classes, threshold)
+                _entity(who, contract, typed, served)
     history.asked(who, key, classes)
 
 
@@ -44,17 +46,26 @@ def _contract(_call: Any) -> Contract:
     return read_contract(_call.get("prediction", "/openapi.json"))
 
 
-def _champion(who: Current) -> tuple[tuple[str, str], float | None]:
-    """Return the class names and the threshold of what is served."""
+@dataclass(frozen=True)
+class _Served:
+    """What is served: its version, class names and threshold."""
+
+    version: str | None = None
+    classes: tuple[str, str] = _CLASSES
+    threshold: float | None = None
+
+
+def _served(who: Current) -> _Served:
     found = who.call.get("prediction", "/models/available")
     for model in found["models"]:
         if model["version"] == found["serving"]:
-            return (model["classes"][0], model["classes"][1]), float(model["threshold"])
+            no, yes = model["classes"]
+            return _Served(model["version"], (no, yes), float(model["threshold"]))
     st.info("No model is served yet. The first training that passes its gate brings one.")
-    return _CLASSES, None
+    return _Served()
 
 
-def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, str], threshold: float | None) -> None:
+def _entity(who: Current, contract: Contract, typed: str, served: _Served) -> None:
     key = contract.key.read(typed)
     with busy(f"Looking up {typed} ..."):
         known = features.look_up(who, key)
@@ -69,17 +80,17 @@ def _entity(who: Current, contract: Contract, typed: str, classes: tuple[str, st
         before = st.session_state.get(_SHOWN)
         shown = before if before and before["entity"] == str(key) else None
         if shown:
-            _result(shown, classes, threshold)
+            _result(shown, served.classes, served.threshold)
         elif not missing:
             st.caption("Nothing was predicted for it here yet.")
         if contract.inputs:
             _what_if(who, contract, key, known)
     if shown:
         with right:
-            _why(shown, classes)
+            _why(shown, served.classes)
     with busy("Comparing it with other rows ..."):
-        features.cards(who, known)
-    history.similar(who, contract.key.name, str(key), classes, shown)
+        features.cards(who, known, served.version)
+    history.similar(who, contract.key.name, str(key), served.classes, shown)
 
 
 def _what_if(who: Current, contract: Contract, key: Any, known: Mapping[str, Any]) -> None:

@@ -56,21 +56,48 @@ def seen_texts(who: Current, contract: Contract) -> dict[str, list[str]]:
     return out
 
 
-def cards(who: Current, known: Mapping[str, Any]) -> None:
-    """Show every view: how fresh it is, and each of its features among other rows."""
+def cards(who: Current, known: Mapping[str, Any], version: str | None) -> None:
+    """Show every view: how fresh it is, and each of its features among what the model learned from.
+
+    Features that the model does not look at stand among rows of their view, and so do all while that is not known.
+    """
+    learned = _learned_from(who, version) if version else {}
     st.subheader("What is known")
+    grey = f"rows that model {version} learned from" if learned else "rows of the view, of the newest windows"
     st.caption(
-        f"As of {words.moment(known['now'])} UTC, by the problem's clock. Grey bars: up to {_ROWS:,} rows of the view, "
-        "of the newest windows; what is orange is this entity."
+        f"As of {words.moment(known['now'])} UTC, by the problem's clock. Grey bars: up to {_ROWS:,} {grey}; "
+        "what is orange is this entity."
     )
     for name, view in known["views"].items():
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{name}**", width="content")
             st.badge(view["status"], color=_colour(view["status"]))
             st.caption(_freshness(view), width="content")
-        others = rows(who, name)
         values: Mapping[str, Any] = view["values"]
-        st.html(marks.facts([marks.fact(one, value, _column(others, one)) for one, value in values.items()]))
+        among = {one: _comparable(learned.get(one), value) for one, value in values.items()}
+        if not all(among.values()):
+            others = rows(who, name)
+            among = {one: column or _column(others, one) for one, column in among.items()}
+        st.html(marks.facts([marks.fact(one, value, among[one]) for one, value in values.items()]))
+
+
+def _comparable(column: list[Any] | None, value: Any) -> list[Any]:
+    """Return a column of what a model learned from, if a value can be compared with it: categories are texts there."""
+    texts = any(isinstance(one, str) for one in column or ())
+    return [] if column is None or (texts and not isinstance(value, str | None)) else column
+
+
+def _learned_from(who: Current, version: str) -> Mapping[str, list[Any]]:
+    try:
+        return _sample(who.call, version)
+    except PunctualError:
+        return {}  # an old model has none; what is compared with is a help
+
+
+@st.cache_data(ttl=600, show_spinner=False, max_entries=20)
+def _sample(_call: Any, version: str) -> dict[str, list[Any]]:
+    path = f"/models/{quote(version, safe='')}/learned-from"
+    return dict(_call.get("prediction", path, limit=_ROWS)["features"])
 
 
 def _column(others: Sequence[Mapping[str, Any]], name: str) -> list[Any]:

@@ -15,6 +15,9 @@ from streamlit.testing.v1 import AppTest
 import ingestion.service
 import serving.service
 from core.auth import Accounts
+from core.files import read_json
+from core.model import HEADER
+from core.reference import SCORE, Reference
 from core.service import create_app, harden
 from core.settings import get_settings
 from dashboard.parts.history import OPENED, merged, near, told_row
@@ -278,7 +281,7 @@ def test_a_refused_what_if_keeps_what_was_typed_and_the_rest_of_the_page(
             assert "The log is *full*." in " ".join(str(one.value) for one in app.warning), button
             assert named(app.number_input, "amount").value == 4700, "what was typed is still there"
             assert any(one.label.startswith("Probability of") for one in app.metric), "and what was predicted before"
-            assert "Bars: up to 1,000 rows" in text(app), "and what is known"
+            assert "Grey bars: up to 1,000 rows" in text(app), "and what is known"
             assert len(history(app)) == rows, "and what was asked"
             assert similar(app), "and what is similar"
     finally:
@@ -299,3 +302,17 @@ def test_without_the_monitoring_service_what_was_just_asked_is_still_there(
     assert "monitoring service is down" in text(app)
     assert len(history(app)) == 1
     assert any(one.label.startswith("Probability of") for one in app.metric), "the rest of the page is there"
+
+
+def test_cards_stand_among_what_the_model_learned_from(tab: Tab, machine: Machine):
+    layout = machine.world.repo.layout
+    (header,) = layout.models.glob(f"*/{HEADER}")
+    names = [one["name"] for one in read_json(header)["features"]]
+    profile = {"features": [{"name": name, "kind": "numeric"} for name in names]}
+    rows = {name: [float(row) for row in range(200)] for name in names}
+    Reference(profile, pa.table({**rows, SCORE: [0.5] * 200})).save(header.parent)
+    tab.log_in(machine.user("bo"))
+    app = choose(tab.open())
+    assert f"rows that model {header.parent.name} learned from" in text(app)
+    cards = "".join(str(one.value) for one in app.get("html"))
+    assert "of 200 rows" in cards
