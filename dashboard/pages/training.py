@@ -62,7 +62,7 @@ def _detail(who: Current, versions: Sequence[str], roles: dict[str, str]) -> Non
     with left:
         if gate := one["tags"].get("promotion"):
             st.markdown("**What the gate said**")
-            st.markdown("\n".join(f"- {part.strip()}" for part in gate.split(";")))
+            st.markdown("\n".join(f"- {words.literal(part.strip())}" for part in gate.split(";")))
         facts = {**one["lineage"], **one["params"]}
         st.dataframe([{"": name, "is": str(value)} for name, value in facts.items()], hide_index=True)
     with right:
@@ -108,7 +108,7 @@ def _promotions(who: Current) -> None:
         if row["action"] == "request" and row["status"] == "pending":
             with st.container(border=True):
                 st.write(f"{row['requested_by']} asks to make version **{row['version']}** the champion.")
-                st.caption(words.several(row["reasons"]))
+                st.caption(words.literal(words.several(row["reasons"])))
                 if st.button("Agree", key=f"agree-{row['id']}", type="primary"):
                     _do(who, f"/training/models/{row['version']}/approve", None)
     shown = [{**row, "reasons": words.several(row["reasons"]), "at": words.moment(row["created_at"])} for row in rows]

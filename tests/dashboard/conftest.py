@@ -200,10 +200,9 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Page, str], N
     folder.mkdir(parents=True, exist_ok=True)
 
     def take(page: Page, name: str) -> None:
-        from playwright.sync_api import expect
+        from tests.dashboard.narrow import settled
 
-        for busy in ("stStatusWidget", "stSkeleton"):
-            expect(page.get_by_test_id(busy)).to_have_count(0)
+        settled(page)
         page.wait_for_timeout(400)  # for charts to settle
         page.screenshot(path=folder / f"{name}.png")
 
