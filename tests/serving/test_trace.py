@@ -18,7 +18,7 @@ from tests.asgi import problem
 from tests.core.auth.conftest import HERE, PASSWORD
 from tests.core.keys import accounts_of
 from tests.serving.test_log import eventually, logged, parts
-from tests.serving.world import World, service, settings_of
+from tests.serving.world import World, key_for, service, settings_of
 
 
 @pytest.fixture
@@ -120,8 +120,10 @@ def test_a_user_is_logged_by_the_name_that_their_session_has(copy_api: Any, worl
 
 
 @pytest.mark.parametrize("beside", [True, False])
-def test_a_part_of_before_who_asked_was_logged_is_read(copy_api: Any, beside: bool) -> None:
+def test_a_part_of_before_who_asked_was_logged_is_read_by_who_sees_others(copy_api: Any, beside: bool) -> None:
     api, folder = copy_api
+    api.show(key_for(FeatureRepo.load(folder.parents[1]), "predict", "data"))
+    eventually(lambda: api.get("/models/available").status_code == httpx.codes.OK)
     old = api.predict({"loan_id": 3000}).json()["predictions"][0]["prediction_id"]
     assert api.get(f"/predictions/{old}").json()["actor"] == "key:tests"
     (part,) = parts(folder)

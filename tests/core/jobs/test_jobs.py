@@ -67,7 +67,9 @@ def test_progress_lines_of_a_stage_become_the_jobs_progress(jobs: Jobs, repo):
 def test_the_same_key_is_the_same_job_and_other_arguments_are_a_conflict(jobs: Jobs):
     first = jobs.start("shell", {"script": "true"}, actor="anna", idempotency_key="monday")
     finished(jobs, first)
-    assert jobs.start("shell", {"script": "true"}, actor="bert", idempotency_key="monday").id == first.id
+    assert jobs.start("shell", {"script": "true"}, actor="anna", idempotency_key="monday").id == first.id
+    others = jobs.start("shell", {"script": "false"}, actor="bert", idempotency_key="monday")
+    assert others.id != first.id, "another's key of the same name is another key"
     with pytest.raises(Conflict, match="other arguments"):
         jobs.start("shell", {"script": "false"}, actor="anna", idempotency_key="monday")
     assert jobs.start("three", {}, actor="anna", idempotency_key="monday").id != first.id
