@@ -39,21 +39,26 @@ def run(settings: Settings, repo: FeatureRepo) -> None:
         return
     console.print(f"{repo.layout.repo} lies outside of the DVC project: its stages run without DVC.")
     for stage in STAGES:
-        if stage == ("train",) and _trained(repo):
-            console.print("The champion was trained on this very data already.")
+        if stage == ("train",) and trained_already(repo):
+            console.print("A model was trained on this very data already.")
             continue
         _stage(punctual(*stage), environment)
 
 
-def _trained(repo: FeatureRepo) -> bool:
-    """Whether the champion comes from the training set that is there; what DVC knows by itself in its project."""
-    from serving.model_store import load_champion
+def trained_already(repo: FeatureRepo) -> bool:
+    """Say whether a champion serves, and some version comes from the training set that is there, promoted or not.
+
+    That is what DVC knows by itself in its project.
+    """
+    from serving.model_store import available, load_champion
     from training.dataset import read_manifest
 
     try:
-        return load_champion(repo.layout).metadata.get("snapshot") == read_manifest(repo)["sha256"]
+        load_champion(repo.layout)
+        snapshot = read_manifest(repo)["sha256"]
     except PunctualError:  # no champion, or none that opens: train
         return False
+    return any(model["lineage"].get("snapshot") == snapshot for model in available(repo.layout)["models"])
 
 
 def _stage(command: list[str], environment: dict[str, str]) -> None:
