@@ -191,9 +191,10 @@ def test_definitions_are_applied_and_the_rows_to_learn_from_are_built(loans):
     ingest(loans, window(0, 60), window(60, 67))
     repo = loans.repo
     settings = Settings(feature_repo=repo.layout.repo)
+    keys = keyring(repo, settings)  # before the service starts: it knows them at once
     with Api(build_app(repo, settings)) as api:  # with the commands themselves
-        api.show(keyring(repo, settings)["data"])
-        data = World(api, loans, keyring(repo, settings), Others(), settings)
+        api.show(keys["data"])
+        data = World(api, loans, keys, Others(), settings)
         (repo.layout.data / "registry.json").unlink()
         applied = data.over(api.post("/data/apply").json()["id"], 60)
         assert applied["status"] == "done", applied["error"]
