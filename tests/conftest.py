@@ -23,6 +23,7 @@ settings.load_profile("patient")
 TESTS = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a folder's tests on one worker where they are dealt out by group: what they share is made once."""
     for item in items:

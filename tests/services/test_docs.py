@@ -75,6 +75,8 @@ def test_a_command_of_the_documentation_works(machine: Machine, values: dict[str
     for service, port in _SHOWN_PORTS.items():
         text = text.replace(f":{port}", f":{machine.shell.environment[SERVICES[service]]}")
     text = text.replace('"flight_id":"20131001-AA1-JFK"', '"loan_id":3000').replace("20131001-AA1-JFK", "3000")
+    for shown, here in (("table=departures", "table=loans"), ("dep_delay", "amount"), ("tailnum", "amount")):
+        text = text.replace(shown, here)
     text = text.replace("feature_repo/", f"{machine.shell.repo}/")
     text = re.sub(r"<prediction[ _-]id>", values["prediction"], text).replace("0123456789ab", values["key"])
     text = (
