@@ -42,7 +42,7 @@ test: .venv/.dev  ## The fast tests (two minutes)
 	$(PYTEST) -n $(WORKERS) --dist loadscope -m "not slow"
 
 test-slow: .venv/.dev  ## The slow tests: the whole flow, killed and resumed
-	$(PYTEST) -n $(CORES) --dist loadgroup -m "slow and not alone"
+	$(PYTEST) -n $(CORES) --dist loadfile -m "slow and not alone"
 	$(PYTEST) -m "slow and alone"
 
 coverage: .venv/.dev  ## The coverage gate, after `make test test-slow COVERAGE=1`
