@@ -17,8 +17,6 @@ from stores.sources import file_source, relation
 from stores.sql import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
     from feast import FeatureStore, FeatureView
 
@@ -90,15 +88,3 @@ class Behind:
             return served < known
         newest = max((window.since for window in self._windows if window.until <= at), default=None)
         return newest is not None and known >= newest
-
-
-def lazily(find: Callable[[str], Moments]) -> Callable[[str], Moments]:
-    """Return a function that finds the moments of a view once, when it is asked for them: hardly any value differs."""
-    found: dict[str, Moments] = {}
-
-    def get(view: str) -> Moments:
-        if view not in found:
-            found[view] = find(view)
-        return found[view]
-
-    return get

@@ -93,10 +93,10 @@ def visible(caller: Principal, actor: str | None) -> str | None:
     Forbidden
         When they ask for those of somebody else, and may not.
     """
-    if caller.may("data") or caller.may("train"):
+    if caller.confined_to is None:
         return actor
     if actor not in (None, caller.name):
         raise Forbidden(
             "What others asked is shown to those with the scope data or train.", hint="Leave actor out for your own."
         )
-    return caller.name
+    return caller.confined_to

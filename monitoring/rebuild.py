@@ -11,13 +11,14 @@ looked up and that the client sent itself. What hangs on those is rebuilt from w
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
 
 from core.windows import as_utc
-from monitoring.behind import NOT_MATERIALIZED, Behind, event_times, lazily
+from monitoring.behind import NOT_MATERIALIZED, Behind, event_times
 from monitoring.comparison import SkewReport, compare, is_missing
 from serving.resolve import needs
 from stores.entities import EVENT_TIMESTAMP
@@ -87,7 +88,8 @@ class Rebuilder:
         moments = [row["predicted_at"] - _INSTANT for row in rows]
         asked = _asked(self._needs.types, entities, moments)
         offline = self._history(asked, self._needs.service)
-        known = lazily(lambda view: event_times(self._store, self._views[view], asked))
+        # Once for each view, and only where a value differs, which hardly any does.
+        known = cache(lambda view: event_times(self._store, self._views[view], asked))
         # Models of several versions may take turns, and each sees features of its own.
         for schema in dict.fromkeys(row["schema_hash"] for row in rows):
             chosen = [i for i, row in enumerate(rows) if row["schema_hash"] == schema]

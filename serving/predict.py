@@ -17,7 +17,7 @@ from serving.batching import Batcher
 from serving.log import PredictionIds, PredictionLog
 from serving.lookup import Lookup
 from serving.turn import Answer, Call, Turn
-from stores.codec import from_microseconds
+from stores.codec import Remembered, from_microseconds
 from stores.reader import OnlineRows, Status
 
 if TYPE_CHECKING:
@@ -224,17 +224,12 @@ class Predictor:
             self._metrics.predicted(records)
 
 
-class _Moments(dict[int | None, bytes]):
+class _Moments(Remembered[int | None, bytes]):
     """Microseconds since 1970 -> JSON, remembered: rows are stored in batches of one event time."""
-
-    _MOST = 50_000
 
     def __missing__(self, microseconds: int | None) -> bytes:
         moment = None if microseconds is None else from_microseconds(microseconds)
-        if len(self) >= self._MOST:
-            self.clear()
-        self[microseconds] = encoded = orjson.dumps(moment, option=orjson.OPT_UTC_Z)
-        return encoded
+        return self.keep(microseconds, orjson.dumps(moment, option=orjson.OPT_UTC_Z))
 
 
 _moment = _Moments().__getitem__

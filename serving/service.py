@@ -170,7 +170,7 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
     async def prediction(request: Request, prediction_id: str) -> Response:
         def look() -> dict[str, Any]:
             service.log.flush()
-            return lineage.find(repo.layout, prediction_id, asked_by=_only(request))
+            return lineage.find(repo.layout, prediction_id, asked_by=principal(request).confined_to)
 
         return json_response(await asyncio.to_thread(look))
 
@@ -184,7 +184,7 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
     async def explain(request: Request, prediction_id: str) -> Response:
         def look() -> dict[str, Any]:
             service.log.flush()
-            return explainer.explain(prediction_id, asked_by=_only(request))
+            return explainer.explain(prediction_id, asked_by=principal(request).confined_to)
 
         return json_response(await asyncio.to_thread(look))
 
@@ -197,12 +197,6 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
     )
     async def features(entity: str = Path(include_in_schema=False)) -> Response:
         return json_response(await entities.describe(service.live.served, entity, repo.clock.now()))
-
-
-def _only(request: Request) -> str | None:
-    """Return whose predictions the caller is shown, or None for everybody's."""
-    caller = principal(request)
-    return None if caller.sees_others else caller.name
 
 
 def create() -> ASGIApp:

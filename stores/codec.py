@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import mmh3
 import numpy as np
@@ -25,6 +25,8 @@ from feast.type_map import (
 )
 from feast.value_type import ValueType
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DOUBLE, _FLOAT, _UINT32 = struct.Struct("<d"), struct.Struct("<f"), struct.Struct("<I")
@@ -239,38 +241,42 @@ def _decode_message(raw: bytes) -> Any:
     return feast_value_type_to_python_type(Value.FromString(raw))
 
 
-class Decoded(dict[bytes | None, Any]):
-    """Stored value -> plain Python value, remembered: most features repeat few values.
-
-    Short ones of the fast types are kept, up to ``_MOST`` of them, then it starts anew.
-    """
+class Remembered(dict[_Key, _Value]):
+    """What was worked out once, by what from; up to ``_MOST`` of it is kept, then it starts anew."""
 
     _MOST = 50_000
+
+    def keep(self, key: _Key, value: _Value) -> _Value:
+        """Keep a value, and return it."""
+        if len(self) >= self._MOST:
+            self.clear()
+        self[key] = value
+        return value
+
+
+class Decoded(Remembered[bytes | None, Any]):
+    """Stored value -> plain Python value, remembered: most features repeat few values.
+
+    Short ones of the fast types are kept.
+    """
+
     _LONGEST = 64
 
     def __missing__(self, raw: bytes | None) -> Any:
         value = decode(raw)
         if raw is None or (len(raw) <= self._LONGEST and (not raw or raw[0] in _DECODERS)):
-            if len(self) >= self._MOST:
-                self.clear()
-            self[raw] = value
+            return self.keep(raw, value)
         return value
 
 
-class Moments(dict[bytes | None, int | None]):
+class Moments(Remembered[bytes | None, int | None]):
     """Stored ``Timestamp`` -> microseconds since 1970, remembered: rows are written in batches of one event time.
 
     What is not stored is None.
     """
 
-    _MOST = 50_000
-
     def __missing__(self, raw: bytes | None) -> int | None:
-        microseconds = None if raw is None else decode_timestamp(raw)
-        if len(self) >= self._MOST:
-            self.clear()
-        self[raw] = microseconds
-        return microseconds
+        return self.keep(raw, None if raw is None else decode_timestamp(raw))
 
 
 def decode(raw: bytes | None) -> Any:

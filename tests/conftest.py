@@ -15,6 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings
 
+from tests.receiver import Hook, hooked
+
 # How fast a busy machine makes up examples says nothing about what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -49,6 +51,13 @@ def valkey(valkey_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
         client.flushall()
     monkeypatch.setenv("PUNCTUAL_REDIS", valkey_server)
     return valkey_server
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[Hook, str]]:
+    """Give what a webhook hears, and its address."""
+    with hooked() as given:
+        yield given
 
 
 @pytest.fixture(scope="session")

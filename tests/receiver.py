@@ -22,6 +22,11 @@ class Hook:
         """The messages."""
         return [json.loads(body) for _, body in self.got]
 
+    @property
+    def events(self) -> list[str]:
+        """What they are about."""
+        return [message["event"] for message in self.told]
+
 
 @contextmanager
 def hooked() -> Iterator[tuple[Hook, str]]:

@@ -48,9 +48,9 @@ class Principal:
         return allows(self.scopes, scope)
 
     @property
-    def sees_others(self) -> bool:
-        """Whether what others asked for and were answered is shown to it."""
-        return self.may("data") or self.may("train")
+    def confined_to(self) -> str | None:
+        """The actor whose requests and answers alone are shown to it: itself; None where everybody's are."""
+        return None if self.may("data") or self.may("train") else self.name
 
 
 def allows(scopes: frozenset[str], scope: str) -> bool:

@@ -15,7 +15,7 @@ A step that is done is not done again, whatever happens; one that was cut off is
 from core.jobs.jobs import Jobs
 from core.jobs.model import Job, Step, words
 from core.jobs.remote import carried_out
-from core.jobs.routes import IdempotencyKey, accepted, add_job_routes, own_job, started
+from core.jobs.routes import IdempotencyKey, accepted, add_job_routes, started
 from core.jobs.stage import run_stage
 from core.jobs.work import Stopping, Work, worth_another_try
 
@@ -29,7 +29,6 @@ __all__ = [
     "accepted",
     "add_job_routes",
     "carried_out",
-    "own_job",
     "run_stage",
     "started",
     "words",

@@ -155,18 +155,18 @@ class Jobs(Declared):
             )
         return job
 
-    def get(self, job_id: str) -> Job:
-        """Return a job.
+    def get(self, job_id: str, *, actor: str | None = None) -> Job:
+        """Return a job; with ``actor`` one that they started.
 
         Raises
         ------
         NotFound
-            When there is none of that id.
+            When there is none of that id, or it is somebody else's: which of them, is not said.
         DatabaseUnavailable
             When the store does not answer.
         """
         job = self._find(job_id)
-        if job is None:
+        if job is None or actor not in (None, job.actor):
             raise NotFound(f"There is no job {job_id[:80]!r}.", hint="GET /jobs lists them.")
         return job
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Header, Query, Request, Response
 
-from core.errors import NotFound
 from core.jobs.jobs import MAX_LISTED
 from core.jobs.metrics import job_gauges
 from core.jobs.model import Status
@@ -80,8 +79,11 @@ def add_job_routes(
         Whether a job is there for whoever started it, and for those who may see what others asked for.
     """
 
+    def only(request: Request) -> str | None:
+        return principal(request).confined_to if private else None
+
     def own(request: Request, job_id: str) -> Job:
-        return own_job(jobs, request, job_id) if private else jobs.get(job_id)
+        return jobs.get(job_id, actor=only(request))
 
     look = requires(scope, *(s for s in reading if s != scope))
     base: dict[str, Any] = {"tags": ["jobs"]}
@@ -94,9 +96,8 @@ def add_job_routes(
         status: Status | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50,
     ) -> Response:
-        caller = principal(request)
-        actor = caller.name if private and not caller.sees_others else None
-        return json_response({"jobs": [job.as_dict() for job in jobs.list(kind, status, limit, actor=actor)]})
+        found = jobs.list(kind, status, limit, actor=only(request))
+        return json_response({"jobs": [job.as_dict() for job in found]})
 
     @app.get(
         f"{prefix}/jobs/{{job_id}}",
@@ -143,17 +144,3 @@ def add_job_routes(
     )
     def retry_job(request: Request, job_id: str) -> Response:
         return started(jobs.retry(own(request, job_id).id), prefix)
-
-
-def own_job(jobs: Jobs, request: Request, job_id: str) -> Job:
-    """Return a job that the caller started, or that they may see as they may see what others asked for.
-
-    Raises
-    ------
-    NotFound
-        When there is none, or it is somebody else's: which of them, is not said.
-    """
-    job, caller = jobs.get(job_id), principal(request)
-    if job.actor != caller.name and not caller.sees_others:
-        raise NotFound(f"There is no job {job_id[:80]!r}.", hint="GET /jobs lists them.")
-    return job

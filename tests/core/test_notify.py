@@ -17,17 +17,10 @@ from core.errors import ConfigError
 from core.notify import SIGNATURE, Message, Notifier, signature
 from core.settings import Settings
 from tests.conftest import free_port
-from tests.receiver import Hook, hooked
 
 MESSAGE = Message(
     "flow.done", "punctual: flow done\r\nBcc: all@example.org", "It went well.", {"api_key": "s3cret", "n": 1}
 )
-
-
-@pytest.fixture
-def hook() -> Iterator[tuple[Hook, str]]:
-    with hooked() as given:
-        yield given
 
 
 class Inbox:

@@ -13,7 +13,6 @@ from tests.conftest import free_port
 from tests.core.jobs.world import until
 from tests.ingestion.flow_world import World, world
 from tests.ingestion.services import KEPT, PROMOTED, Others, served
-from tests.receiver import hooked
 
 pytestmark = pytest.mark.slow
 
@@ -148,18 +147,19 @@ def test_cancelled_in_training_the_training_stops_too(flows: World):
     assert [(one["target"], one["outcome"]) for one in records] == [(job["id"], "cancelled")]
 
 
-def test_whoever_wants_to_know_is_told_how_a_flow_ended(loans, others):
-    with hooked() as (hook, url), world(loans, others, notify_webhook=url) as flows:
+def test_whoever_wants_to_know_is_told_how_a_flow_ended(loans, others, hook):
+    heard, url = hook
+    with world(loans, others, notify_webhook=url) as flows:
         done = flows.flow()
         others.held = True
         stopped = flows.api.post("/flow/run").json()
         until(lambda: flows.job(stopped["id"])["step"] == "train", "the training")
         flows.api.post(f"/jobs/{stopped['id']}/cancel")
-        until(lambda: len(hook.told) == 2, "the second message")
+        until(lambda: len(heard.told) == 2, "the second message")
         others.held, others.outcomes = False, [{"error": "no memory"}]
         failed = flows.flow()
-        until(lambda: len(hook.told) == 3, "the third message")
-    told = [(one["event"], one["facts"]["flow"]) for one in hook.told]
+        until(lambda: len(heard.told) == 3, "the third message")
+    told = [(one["event"], one["facts"]["flow"]) for one in heard.told]
     assert told == [("flow.done", done["id"]), ("flow.cancelled", stopped["id"]), ("flow.failed", failed["id"])]
 
 

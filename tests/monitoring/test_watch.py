@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -216,55 +214,23 @@ def test_the_cool_down_counts_from_any_training_also_one_by_hand_that_was_not_pr
     assert world.turn(1, Seen(drift=DRIFT))["decision"]["outcome"] == "promoted"
 
 
-class Told:
-    """A webhook's receiver."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-
-    @property
-    def events(self) -> list[str]:
-        return [message["event"] for message in self.messages]
-
-
-@pytest.fixture
-def told() -> Iterator[tuple[Told, str]]:
-    """Give what a webhook hears, and its address."""
-    heard = Told()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.messages.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        yield heard, f"http://127.0.0.1:{server.server_port}/hook"
-        server.shutdown()
-        thread.join()
-
-
-def test_people_hear_of_drift_of_a_training_of_its_promotion_and_of_its_rollback(world, told):
-    heard, url = told
+def test_people_hear_of_drift_of_a_training_of_its_promotion_and_of_its_rollback(world, hook):
+    heard, url = hook
     world.settings = world.settings.model_copy(update={"notify_webhook": url})
     world.turn(0, Seen(drift=DRIFT))
     assert heard.events == ["monitoring.drift", "monitoring.retraining", "monitoring.promotion"]
-    drift, begins, promoted = heard.messages
+    drift, begins, promoted = heard.told
     assert DRIFT["reasons"][0] in drift["text"]
     assert [row["kind"] for row in drift["facts"]["opened"]] == ["drift"]
     assert begins["subject"] == "punctual: loans: a training begins (drift)"
     assert promoted["subject"] == "punctual: loans: after training, version 2 is the champion now"
     assert "between +0.0100 and +0.0300" in promoted["text"]
-    heard.messages.clear()
+    heard.got.clear()
     world.turn(1, Seen(rollback=BETTER))
     assert heard.events == ["monitoring.drift", "monitoring.rollback"]
-    assert "Over: drift of" in heard.messages[0]["text"]
-    assert heard.messages[1]["subject"] == "punctual: loans: version 2 was rolled back"
-    heard.messages.clear()
+    assert "Over: drift of" in heard.told[0]["text"]
+    assert heard.told[1]["subject"] == "punctual: loans: version 2 was rolled back"
+    heard.got.clear()
     world.turn(2, Seen())
     assert heard.events == []  # nothing new, nothing to say
 
