@@ -130,16 +130,16 @@ def _parquet(body: bytes, needs: Needs) -> pa.Table:
             raise BatchTooLarge(
                 f"The file unpacks to {file.metadata.num_rows} rows and {unpacked} bytes.", hint="Split it."
             )
-        # One long text that many rows repeat is small in the file, and in memory as long as it is kept once.
-        texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
-        table = pq.ParquetFile(io.BytesIO(body), read_dictionary=texts).read()
-        return pa.table({name: _spelled_out(name, table[name]) for name in table.column_names})
+        for field in file.schema_arrow:
+            if pa.types.is_fixed_size_binary(field.type):
+                _check_size(field.name, field.type.byte_width * file.metadata.num_rows)
+        # One long text that many rows repeat is small in the file, and in memory as long as it is kept once. (Asked of
+        # every column, since bytes may be a text too; what is no text is read as it is.)
+        names = file.schema_arrow.names
+        table = pq.ParquetFile(io.BytesIO(body), metadata=file.metadata, read_dictionary=names).read()
+        return pa.table({name: _spelled_out(name, table[name]) for name in names})
     except (pa.ArrowException, OSError) as error:
         raise InvalidRequest(f"The file cannot be read as Parquet: {error}.") from error
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _spelled_out(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -152,14 +152,16 @@ def _spelled_out(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     if not pa.types.is_dictionary(column.type):
         return column
-    size = sum(
-        pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
-        for chunk in column.chunks
-        if _is_text(chunk.dictionary.type)
-    )
+    kind = column.type.value_type
+    if not pa.types.is_primitive(kind):
+        lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+        _check_size(name, sum(pc.sum(one).as_py() or 0 for one in lengths))
+    return column.cast(kind)
+
+
+def _check_size(name: str, size: int) -> None:
     if size > _MOST_TEXT:
         raise BatchTooLarge(f"The column {name!r} unpacks to {size} bytes of text.", hint="Split the file.")
-    return column.cast(column.type.value_type)
 
 
 def _check_columns(schema: pa.Schema, needs: Needs) -> None:

@@ -149,9 +149,13 @@ def test_a_file_that_swells(api: Api) -> None:
     problem(upload(api, swollen, PARQUET), 413)
 
 
-def test_a_text_that_swells(orders_api: Api) -> None:
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.binary(5_000)], ids=str
+)
+def test_a_text_that_swells(orders_api: Api, kind: pa.DataType) -> None:
     rows = 100_000
-    content = {"order_id": ["x" * 5_000] * rows, "express": [True] * rows, "discount": [0.5] * rows}
+    ids = pa.array([b"x" * 5_000] * rows, kind if pa.types.is_fixed_size_binary(kind) else pa.large_binary()).cast(kind)
+    content = {"order_id": ids, "express": [True] * rows, "discount": [0.5] * rows}
     swollen = as_parquet(pa.table({**content, "channel": ["web"] * rows}))
     assert len(swollen) < 20_000
     assert "500000000" in problem(upload(orders_api, swollen, PARQUET), 413)["detail"]
