@@ -39,7 +39,6 @@ SCHEMA = pa.schema(
         ("what_if", pa.bool_()),  # tried out only: monitoring does not count it
     ]
 )
-_JSON = frozenset({"entity", "features", "features_as_of"})
 _AT_ONCE = 256  # ids whose chance is fetched together: a system call for each would cost more than the id
 
 
@@ -83,7 +82,8 @@ class PredictionLog(PartWriter):
     """
 
     def __init__(self, folder: Path, capacity: int, *, flush_seconds: float = 1.0) -> None:
-        super().__init__(folder, _as_table, moment="served_at", flush_seconds=flush_seconds)
+        encode = dict.fromkeys(("entity", "features", "features_as_of"), _json)
+        super().__init__(folder, SCHEMA, moment="served_at", encode=encode, flush_seconds=flush_seconds)
         self._capacity = capacity
 
     def check_room(self, count: int) -> None:
@@ -101,14 +101,6 @@ class PredictionLog(PartWriter):
                 f"{lag.waiting} predictions wait to be logged, {self._capacity} may.{reason}",
                 hint="Try again later; a prediction that cannot be traced is not given.",
             )
-
-
-def _as_table(rows: list[dict[str, Any]]) -> pa.Table:
-    columns = {
-        name: [_json(row[name]) for row in rows] if name in _JSON else [row[name] for row in rows]
-        for name in SCHEMA.names
-    }
-    return pa.table(columns, schema=SCHEMA)
 
 
 def _json(value: Any) -> bytes:

@@ -81,7 +81,7 @@ class Shadow:
         self._queue: queue.Queue[Picked | None] = queue.Queue(capacity)
         self._clock = SystemClock()
         self._closing = threading.Event()
-        self._writer = PartWriter(folder, _as_table, moment="at")
+        self._writer = PartWriter(folder, SCHEMA, moment="at")
         self._thread = threading.Thread(target=self._score_forever, name="shadow", daemon=True)
         self._thread.start()
 
@@ -168,7 +168,3 @@ class Shadow:
                 i += 1
         self._writer.append(rows)
         self._metrics.shadowed("scored", len(rows))
-
-
-def _as_table(rows: list[Row]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ log = logging.getLogger("punctual.predictions")
 Row = dict[str, Any]
 _PART_ROWS = 5_000
 # The interpreter runs one thread at a time. Rows are made ready in small portions with a breath between them, so that
-# no request waits for more than a portion.
+# no request waits for more than a portion; a table costs by the column, so it is made of several portions.
 _PORTION_ROWS = 50
+_TABLE_ROWS = 5 * _PORTION_ROWS
 _BREATH_SECONDS = 0.001
 _RETRY_SECONDS = 1.0
 _MACHINE = SystemClock()
@@ -59,18 +60,29 @@ class PartWriter:
     ----------
     folder : Path
         Root of the parts.
-    as_table : callable
-        Makes a table of rows; each row has ``prediction_id`` and the moment of its day.
+    schema : pa.Schema
+        The columns of a row, ``prediction_id`` and the moment of its day among them.
     moment : str
         The column that says which day a part belongs to.
+    encode : mapping of str to callable
+        What makes of some columns' values what is stored.
     flush_seconds : float
         How long a row waits at most before it is written, while the disk keeps up.
     """
 
     def __init__(
-        self, folder: Path, as_table: Callable[[list[Row]], pa.Table], *, moment: str, flush_seconds: float = 1.0
+        self,
+        folder: Path,
+        schema: pa.Schema,
+        *,
+        moment: str,
+        encode: Mapping[str, Callable[[Any], bytes]] | None = None,
+        flush_seconds: float = 1.0,
     ) -> None:
-        self._folder, self._as_table, self._moment = folder, as_table, moment
+        self._folder, self._schema, self._moment = folder, schema, moment
+        self._encode = dict(encode or {})
+        # A dictionary of values that hardly repeat would be work for nothing.
+        self._repeating = [name for name in schema.names if name not in self._encode and name != "prediction_id"]
         self._flush_seconds = flush_seconds
         self._waiting: deque[Row] = deque()
         self._wake = threading.Condition()
@@ -149,12 +161,20 @@ class PartWriter:
                     return
 
     def _table(self, rows: list[Row]) -> pa.Table:
-        portions = []
-        for start in range(0, len(rows), _PORTION_ROWS):
-            portions.append(self._as_table(rows[start : start + _PORTION_ROWS]))
-            if not (self._closing or self._hurry):
-                time.sleep(_BREATH_SECONDS)
-        return pa.concat_tables(portions)
+        tables = []
+        for start in range(0, len(rows), _TABLE_ROWS):
+            columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
+            for first in range(start, min(start + _TABLE_ROWS, len(rows)), _PORTION_ROWS):
+                self._fill(columns, rows[first : first + _PORTION_ROWS])
+                if not (self._closing or self._hurry):
+                    time.sleep(_BREATH_SECONDS)
+            tables.append(pa.table(columns, schema=self._schema))
+        return pa.concat_tables(tables)
+
+    def _fill(self, columns: dict[str, list[Any]], rows: list[Row]) -> None:
+        for name, column in columns.items():
+            encode = self._encode.get(name)
+            column += [row[name] for row in rows] if encode is None else [encode(row[name]) for row in rows]
 
     def _is_due(self) -> bool:
         return self._closing or self._hurry or len(self._waiting) >= _PART_ROWS
@@ -167,7 +187,7 @@ class PartWriter:
             day = rows[0][self._moment].strftime("%Y-%m-%d")
             path = self._folder / day / f"{rows[0]['prediction_id']}-{os.getpid()}.parquet"
             with atomic_path(path) as temporary:
-                pq.write_table(table, temporary, compression="zstd")
+                pq.write_table(table, temporary, compression="zstd", use_dictionary=self._repeating)
         except OSError as error:
             if not self._failing:
                 log.error("the prediction log cannot be written", extra={"error": str(error)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from feast import FeatureService
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
 Policy = Literal["flag", "missing", "refuse"]
+_REMEMBERED = frozenset((str, datetime))
 _KNOWN_KEYS = 2048
 _Types = tuple[tuple[str, Any], ...]
 
@@ -114,7 +115,7 @@ class KeyGroup:
         return last.start + len(last.features) + 1
 
     def command(self, values: tuple[Any, ...]) -> bytes:
-        """Return the packed command that reads the row of a key; those of text keys are remembered, to a number.
+        """Return the packed command that reads the row of a key; keys of texts and moments are remembered, to a number.
 
         Raises
         ------
@@ -125,7 +126,7 @@ class KeyGroup:
         if found is None:
             key = self.encoder.encode(values)
             found = b"%b$%d\r\n%b\r\n%b" % (self.head, len(key), key, self.fields)
-            if all(type(value) is str for value in values):  # numbers of other types are equal, and wrong
+            if _REMEMBERED.issuperset(map(type, values)):  # numbers of other types are equal, and wrong
                 if len(self._known) >= _KNOWN_KEYS:
                     self._known.clear()
                 self._known[values] = found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,12 +23,20 @@ from tests.receiver import Hook, hooked
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+_CHANCE = random.SystemRandom()  # hypothesis seeds the other one, in every worker alike
+
 
 def free_port() -> int:
-    """Return a port that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nothing listens on right now.
+
+    It lies below those that the system gives to outgoing connections (from 32768 on): none of them can take it before
+    a server does, nor while a server that was killed is started again.
+    """
+    for port in _CHANCE.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("100 ports between 20000 and 32000 are taken")
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,10 @@ class MlflowServer:
         command += ["--artifacts-destination", str(self.folder / "artifacts"), "--serve-artifacts"]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
-        eventually(self._answers, 90)
+        try:
+            eventually(self._answers, 90)
+        except AssertionError as error:
+            raise AssertionError((self.folder / "server.log").read_text()[-5000:]) from error
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
