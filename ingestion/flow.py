@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from core.client import PredictionClient, TrainingClient
 from core.clock import SystemClock
 from core.errors import ServiceUnavailable, Unavailable
-from core.jobs import Work, carried_out, words
+from core.jobs import CRASHED, Work, carried_out, words
 from core.notify import Message
 from ingestion.flow_runs import FlowRuns, audit_line
 
@@ -110,12 +110,17 @@ class Flow:
 
     def cancelled(self, run_id: str) -> None:
         """Record and tell that somebody has cancelled a run: its job is stopped and does not get to that."""
-        run = self._runs.cancelled(run_id)
+        self._stopped(run_id, "cancelled", {})
+
+    def given_up(self, run_id: str) -> None:
+        """Record and tell that a run took its process with it too often; it does not get to that either."""
+        self._stopped(run_id, "failed", {"error": CRASHED})
+
+    def _stopped(self, run_id: str, status: str, facts: dict[str, Any]) -> None:
+        run = self._runs.stopped(run_id, status, facts | {"outcome": status})
         if run is not None:
-            self._accounts.audit(run["actor"], "flow", run_id, "cancelled", detail=audit_line(run))
-            text = f"What was in use before still is. To go on with it, retry the job {run_id}."
-            facts = {"flow": run_id, "actor": run["actor"], "trigger": run["trigger"], "outcome": "cancelled"}
-            message = Message("flow.cancelled", "punctual: flow cancelled", text, facts)
+            self._accounts.audit(run["actor"], "flow", run_id, status, detail=audit_line(run))
+            message = _message(run_id, run["actor"], status, {"trigger": run["trigger"], **run["result"]})
             # Who cancels does not wait for a receiver that is away.
             threading.Thread(target=self._notifier.send, args=(message,), name="notify", daemon=True).start()
 
@@ -190,12 +195,14 @@ class Flow:
             self._accounts.audit(work.actor, "flow", work.id, status, detail=audit_line(run))
 
         self._try(work, "record", record)
-        work.step("notify", lambda: self._notifier.send(_message(work, status, facts)))
+        work.step("notify", lambda: self._notifier.send(_message(work.id, work.actor, status, facts)))
 
 
-def _message(work: Work, status: str, facts: dict[str, Any]) -> Message:
+def _message(run_id: str, actor: str, status: str, facts: dict[str, Any]) -> Message:
     if status == "failed":
-        text = f"{facts['error']}\n\nWhat was in use before still is. Mend the cause, then retry the job {work.id}."
+        text = f"{facts['error']}\n\nWhat was in use before still is. Mend the cause, then retry the job {run_id}."
+    elif status == "cancelled":
+        text = f"What was in use before still is. To go on with it, retry the job {run_id}."
     elif facts["outcome"] == "promoted":
         text = f"Version {facts['model_version']} is the champion now; {facts['serving']} is served."
     elif facts["outcome"] == "kept":
@@ -204,8 +211,8 @@ def _message(work: Work, status: str, facts: dict[str, Any]) -> Message:
         )
     else:
         text = "There was nothing new to import."
-    subject = f"punctual: flow {status}: {facts['outcome']}"
-    return Message(f"flow.{status}", subject, text, {"flow": work.id, "actor": work.actor, **facts})
+    subject = f"punctual: flow {status}" + (f": {facts['outcome']}" if facts["outcome"] != status else "")
+    return Message(f"flow.{status}", subject, text, {"flow": run_id, "actor": actor, **facts})
 
 
 def start_key(trigger: Trigger, moment: datetime, window: str = "") -> str:

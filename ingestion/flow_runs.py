@@ -60,13 +60,23 @@ class FlowRuns:
             run.model_version = facts.get("model_version")
             return as_dict(run)
 
-    def cancelled(self, run_id: str) -> dict[str, Any] | None:
-        """Note that a run was cancelled, and return its row; one that has not begun or is over stays as it is: None."""
+    def stopped(self, run_id: str, status: str, facts: dict[str, Any]) -> dict[str, Any] | None:
+        """Note that a run was stopped from outside, and return its row.
+
+        Parameters
+        ----------
+        run_id : str
+            The run; one that has not begun or is over stays as it is, and the answer is None.
+        status : str
+            ``cancelled`` or ``failed``.
+        facts : dict
+            What is known of it.
+        """
         with self._database.session() as session:
             run = session.get(FlowRun, run_id)
             if run is None or run.status != "running":
                 return None
-            run.ended_at, run.status = SystemClock().now(), "cancelled"
+            run.ended_at, run.status, run.result = SystemClock().now(), status, facts
             return as_dict(run)
 
     def again(self, run_id: str) -> None:

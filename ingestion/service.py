@@ -59,7 +59,13 @@ class Service:
             notifier=Notifier(settings),
         )
         self.jobs.register(
-            KIND, flow.run, steps=STEPS, queue="data", on_cancel=flow.cancelled, on_retry=self.runs.again
+            KIND,
+            flow.run,
+            steps=STEPS,
+            queue="data",
+            on_cancel=flow.cancelled,
+            on_retry=self.runs.again,
+            on_give_up=flow.given_up,
         )
         if settings.flow_schedule:
             self.jobs.schedule("flow", settings.flow_schedule, on_schedule(self.jobs))

@@ -13,13 +13,14 @@ A step that is done is not done again, whatever happens; one that was cut off is
 """
 
 from core.jobs.jobs import Jobs
-from core.jobs.model import Job, Step, words
+from core.jobs.model import CRASHED, Job, Step, words
 from core.jobs.remote import carried_out
 from core.jobs.routes import IdempotencyKey, accepted, add_job_routes, started
 from core.jobs.stage import run_stage
 from core.jobs.work import Stopping, Work, worth_another_try
 
 __all__ = [
+    "CRASHED",
     "IdempotencyKey",
     "Job",
     "Jobs",

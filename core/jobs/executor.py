@@ -13,7 +13,7 @@ from dbos import DBOS, ScheduleInput
 from core.errors import Conflict, DatabaseUnavailable, PunctualError
 from core.jobs.kinds import Kind, Schedule
 from core.jobs.logs import JobLog
-from core.jobs.model import words
+from core.jobs.model import GIVEN_UP, words
 from core.jobs.store import VERSION, PlainJson, Store, unavailable
 from core.jobs.work import Stopping, Work
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("punctual.jobs")
 
 _LEAD_SECONDS = 1.0
+_LOOKS = 5  # for jobs that were given up: once in so many times
 _QUEUE_SECONDS = 0.3
 _STOP_SECONDS = 15.0
 # A job that takes the service with it each time (no memory, say) is given up at some time.
@@ -57,6 +58,7 @@ class Executor:
         self._running: dict[str, threading.Lock] = {}
         self._active = 0
         self._idle = threading.Condition()
+        self._given_up: set[str] = set()  # those that were told of
         self._thread = threading.Thread(target=self._lead, name="jobs-lead", daemon=True)
         self.leads = False
 
@@ -72,12 +74,16 @@ class Executor:
         self._resign()
 
     def _lead(self) -> None:
+        looks = 0
         while not self._closing.wait(_LEAD_SECONDS):
+            looks += 1
             if self.leads and not self._lock.ours():
                 log.warning("another process may run our jobs now: the lock is lost")
                 self._resign()
             elif not self.leads:
                 self._try()
+            elif looks % _LOOKS == 0:
+                self._tell_of_given_up()
 
     def _try(self) -> None:
         try:
@@ -87,6 +93,20 @@ class Executor:
         except DatabaseUnavailable as error:
             log.warning("jobs cannot be run", extra={"detail": str(error)})
             self._resign()
+
+    def _tell_of_given_up(self) -> None:
+        tells = {kind.name: tell for kind in self._kinds.values() if (tell := kind.on_give_up) is not None}
+        try:
+            with unavailable(self._store):
+                found = (
+                    self._client.list_workflows(status=GIVEN_UP, name=list(tells), load_input=False) if tells else []
+                )
+            for job in found:
+                if job.workflow_id not in self._given_up:
+                    tells[job.name](job.workflow_id)
+                    self._given_up.add(job.workflow_id)
+        except PunctualError as error:
+            log.warning("jobs that were given up cannot be recorded yet", extra={"detail": words(error)})
 
     def _reign(self) -> None:
         self._stopping = threading.Event()

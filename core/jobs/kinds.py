@@ -25,6 +25,7 @@ class Kind:
     queue: str
     on_cancel: Callable[[str], None] | None = None
     on_retry: Callable[[str], None] | None = None
+    on_give_up: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Declared:
         queue: str,
         on_cancel: Callable[[str], None] | None = None,
         on_retry: Callable[[str], None] | None = None,
+        on_give_up: Callable[[str], None] | None = None,
     ) -> None:
         """Declare a kind of job.
 
@@ -73,6 +75,9 @@ class Declared:
             Where it waits.
         on_cancel, on_retry : callable, optional
             Called with the id of a job that somebody has cancelled or retried.
+        on_give_up : callable, optional
+            Called by whoever runs the jobs, at least once, with the id of one that took its process with it too often:
+            its function does not get to an end that could be recorded.
 
         Raises
         ------
@@ -81,7 +86,7 @@ class Declared:
         """
         if queue not in self._queues:
             raise ConfigError(f"The jobs {kind!r} wait in {queue!r}, which is no queue.", hint="Call queue() first.")
-        self._kinds[kind] = Kind(kind, function, steps, queue, on_cancel, on_retry)
+        self._kinds[kind] = Kind(kind, function, steps, queue, on_cancel, on_retry, on_give_up)
 
     def schedule(self, name: str, cron: str, start: Callable[[datetime], Any]) -> None:
         """Call ``start(moment)`` whenever a cron expression (UTC) says so, once over all processes.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dbos import WorkflowStatus
 
+GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"  # DBOS' word for what was cut off again and again
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 STATUSES: tuple[str, ...] = get_args(Status)
 # DBOS's own words for them.
@@ -22,7 +23,7 @@ WORDS: dict[str, list[str]] = {
     "queued": ["ENQUEUED", "DELAYED"],
     "running": ["PENDING"],
     "done": ["SUCCESS"],
-    "failed": ["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+    "failed": ["ERROR", GIVEN_UP],
     "cancelled": ["CANCELLED"],
 }
 _MEANING: dict[str, Any] = {word: status for status, words in WORDS.items() for word in words}

@@ -48,7 +48,7 @@ class MlflowServer:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
         try:
-            eventually(self._answers, 90)
+            eventually(self._answers, 240)
         except AssertionError as error:
             raise AssertionError((self.folder / "server.log").read_text()[-5000:]) from error
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from core.client import PredictionClient, TrainingClient
+from core.database import database
+from core.jobs import CRASHED
+from core.notify import Notifier
 from core.windows import list_windows
+from ingestion.flow import Flow
+from ingestion.flow_runs import FlowRuns
+from ingestion.steps import Steps
 from tests.asgi import problem
 from tests.conftest import free_port
 from tests.core.jobs.world import until
@@ -161,6 +169,34 @@ def test_whoever_wants_to_know_is_told_how_a_flow_ended(loans, others, hook):
         until(lambda: len(heard.told) == 3, "the third message")
     told = [(one["event"], one["facts"]["flow"]) for one in heard.told]
     assert told == [("flow.done", done["id"]), ("flow.cancelled", stopped["id"]), ("flow.failed", failed["id"])]
+
+
+def test_a_run_that_takes_its_process_with_it_each_time_has_failed_and_is_told_of(loans, others, hook):
+    heard, url = hook
+    others.held = True
+    with world(loans, others, notify_webhook=url) as flows:
+        job = flows.api.post("/flow/run").json()
+        until(lambda: flows.job(job["id"])["step"] == "train", "the training")
+        with closing(database(flows.repo, flows.settings)) as kept:
+            flow = Flow(
+                Steps(flows.repo),
+                training=lambda: TrainingClient.local(flows.settings, flows.repo.layout),
+                prediction=lambda: PredictionClient.local(flows.settings, flows.repo.layout),
+                runs=FlowRuns(kept),
+                accounts=flows.keys.accounts,
+                notifier=Notifier(flows.settings),
+            )
+            flow.given_up(job["id"])
+            flow.given_up(job["id"])  # another process may find it too
+        until(lambda: heard.told, "the message")
+        run = flows.run()
+        assert (run["status"], run["result"]) == ("failed", {"outcome": "failed", "error": CRASHED})
+        records = flows.keys.accounts.audit_log(action="flow")
+        assert [(one["target"], one["outcome"], one["detail"]["error"]) for one in records] == [
+            (job["id"], "failed", CRASHED)
+        ]
+        assert [one["event"] for one in heard.told] == ["flow.failed"]
+        assert CRASHED in heard.told[0]["text"]
 
 
 def test_rollback_is_one_call(flows: World):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
+from sqlalchemy import create_engine, text
 
-from core.jobs import Jobs
+from core.jobs import CRASHED, Jobs
 from tests.core.jobs.world import alive, finished, make_jobs, open_gate, ran, serve, until
 
 pytestmark = pytest.mark.slow
@@ -36,6 +37,31 @@ def test_killed_in_any_step_it_goes_on_at_that_step(repo, store, at):
         done = finished(looker, job)
         assert (done.status, done.result, done.attempt) == ("done", list(STEPS), 1)
         assert ran(repo) == [*STEPS[:at], STEPS[at], *STEPS[at:]]
+    finally:
+        looker.close()
+
+
+def test_one_that_is_cut_off_too_often_has_failed_and_is_told_of(repo, store):
+    server = serve(repo, store)
+    looker = make_jobs(repo, store, on_give_up=(told := []).append)
+    looker.launch()
+    try:
+        job = looker.start("three", {}, actor="anna")
+        until(lambda: ran(repo) == ["one"], "the first step")
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        # As if it had been so for the twentieth time.
+        kept = looker._store
+        engine = create_engine(kept.url)
+        table = f'"{kept.schema}".workflow_status' if store else "workflow_status"
+        with engine.begin() as connection:
+            connection.execute(text(f"UPDATE {table} SET recovery_attempts = 25"))
+        engine.dispose()
+        given_up = finished(looker, job)
+        assert (given_up.status, given_up.error) == ("failed", CRASHED)
+        until(lambda: told, "being told")
+        assert told == [job.id]
+        assert ran(repo) == ["one"]  # it was not begun again
     finally:
         looker.close()
 

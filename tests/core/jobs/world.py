@@ -29,7 +29,13 @@ def loans_copy(folder: Path) -> FeatureRepo:
     return FeatureRepo.load(folder)
 
 
-def make_jobs(repo: FeatureRepo, database: str | None = None, *, concurrency: int = 1) -> Jobs:
+def make_jobs(
+    repo: FeatureRepo,
+    database: str | None = None,
+    *,
+    concurrency: int = 1,
+    on_give_up: Callable[[str], None] | None = None,
+) -> Jobs:
     """Return jobs that are not launched yet; a file named like a gate lets them pass."""
     jobs = Jobs("data", repo=repo, settings=Settings(database=database))
     jobs.queue("data", concurrency=concurrency)
@@ -66,7 +72,7 @@ def make_jobs(repo: FeatureRepo, database: str | None = None, *, concurrency: in
         work.step("run", lambda: {}["missing"])
 
     jobs.register("shell", shell, steps=("run",), queue="data")
-    jobs.register("three", three, steps=("one", "two", "three"), queue="data")
+    jobs.register("three", three, steps=("one", "two", "three"), queue="data", on_give_up=on_give_up)
     jobs.register("shaky", shaky, steps=("first", "second"), queue="data")
     jobs.register("broken", broken, steps=("run",), queue="data")
     return jobs
