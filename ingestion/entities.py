@@ -7,9 +7,6 @@ search may take are used up: what it costs does not grow with history.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import duckdb
@@ -19,7 +16,7 @@ from core.errors import NoData, NotFound, TooManyRequests
 from core.service import json_response, problems, requires
 from ingestion.transform import feature_targets
 from stores.registry import open_store
-from stores.sql import connect, quote, text
+from stores.sql import connect, no_longer_than, quote, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,9 +107,9 @@ def _home(repo: FeatureRepo) -> tuple[Target, str]:
 def _look(files: list[Path], target: Target, key: str, search: str, limit: int) -> tuple[list[Any], bool]:
     found: dict[Any, None] = {}
     rows = 0
-    with connect(memory=_MEMORY, threads=1) as con, _no_longer_than(con, _SECONDS) as left:
+    with connect(memory=_MEMORY, threads=1) as con, no_longer_than(con, _SECONDS) as over:
         for path in files:
-            if rows > _ROWS or left() <= 0:
+            if rows > _ROWS or over():
                 return list(found), False
             column, moment = quote(key), quote(target.timestamp)
             # (Of the ids that a window has, those that newer ones had are known already.)
@@ -133,16 +130,3 @@ def _look(files: list[Path], target: Target, key: str, search: str, limit: int) 
             if len(found) > limit:
                 return list(found)[:limit], False
     return list(found), True
-
-
-@contextmanager
-def _no_longer_than(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[Any]:
-    """Stop what a connection is at when its time is over; give a function that tells how much is left."""
-    end = time.monotonic() + seconds
-    timer = threading.Timer(seconds, con.interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield lambda: end - time.monotonic()
-    finally:
-        timer.cancel()

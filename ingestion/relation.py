@@ -18,7 +18,7 @@ from core.conditions import ALONE, Condition, read_condition
 from core.errors import Conflict, InvalidRequest, NotFound, TooManyRequests
 from core.windows import list_windows
 from ingestion.transform import feature_targets
-from stores.sql import connect, quote, text
+from stores.sql import connect, no_longer_than, quote, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _MEMORY = "512MB"
 _SECONDS = 8.0  # less than clients wait for
 _AT_ONCE = threading.BoundedSemaphore(2)
-_AGAIN = 0.05  # s; a query that was only beginning forgets an interruption from before its start
 _SHOWN = 80
 
 FLOATS = ("FLOAT", "DOUBLE")
@@ -123,7 +122,7 @@ def opened(repo: FeatureRepo, table: str, layer: Layer, where: Sequence[str] = (
     if not _AT_ONCE.acquire(timeout=_SECONDS):
         raise TooManyRequests("Too many look into tables at once.", hint="Try again in 1 s.", retry_after=1)
     try:
-        with connect(memory=_MEMORY) as con, _no_longer_than(con, _SECONDS):
+        with connect(memory=_MEMORY) as con, no_longer_than(con, _SECONDS):
             # Statistics in Parquet leave NaN out, from which DuckDB would conclude that there is none.
             con.execute("SET disabled_optimizers = 'statistics_propagation'")
             relation = Relation(con, table, files, _types(con, files))
@@ -219,23 +218,3 @@ def _files(repo: FeatureRepo, table: str, layer: Layer) -> list[Path]:
     folder: Path = {"raw": repo.layout.raw, "valid": repo.layout.valid, "quarantine": repo.layout.quarantine}[layer]
     paths = [folder / window.id / f"{table}.parquet" for window in reversed(list_windows(folder))]
     return [path for path in paths if path.is_file()]
-
-
-@contextmanager
-def _no_longer_than(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
-    """Stop whatever a connection is at from then on, until the block is left."""
-    left = threading.Event()
-
-    def stop() -> None:
-        wait = seconds
-        while not left.wait(wait):
-            con.interrupt()
-            wait = _AGAIN
-
-    watching = threading.Thread(target=stop, name="look-watch", daemon=True)
-    watching.start()
-    try:
-        yield
-    finally:
-        left.set()
-        watching.join()

@@ -1,8 +1,12 @@
-"""DuckDB connections and the little SQL that everyone needs: quoting, literals, bounded memory, UTC."""
+"""DuckDB connections and the little SQL that everyone needs: quoting, literals, bounded memory and time, UTC."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +14,8 @@ import duckdb
 
 from core import interrupts
 from core.settings import get_settings
+
+_AGAIN = 0.05  # s; a query that was only beginning forgets an interruption from before its start
 
 
 def quote(name: str) -> str:
@@ -57,6 +63,29 @@ def connect(
 def cursor(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Return a second connection to the database of ``con``, for another thread, which also thinks in UTC."""
     return _prepared(con.cursor())
+
+
+@contextmanager
+def no_longer_than(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[Callable[[], bool]]:
+    """Interrupt whatever a connection is at from then on, until the block is left; give what says if it is so far.
+
+    A query that is interrupted raises ``duckdb.InterruptException``.
+    """
+    end, left = time.monotonic() + seconds, threading.Event()
+
+    def stop() -> None:
+        wait = seconds
+        while not left.wait(wait):
+            con.interrupt()
+            wait = _AGAIN
+
+    watching = threading.Thread(target=stop, name="query-watch", daemon=True)
+    watching.start()
+    try:
+        yield lambda: time.monotonic() >= end
+    finally:
+        left.set()
+        watching.join()
 
 
 def _prepared(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

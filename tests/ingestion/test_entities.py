@@ -17,6 +17,7 @@ from core.repo import FeatureRepo
 from core.settings import get_settings
 from ingestion import entities
 from ingestion.entities import find_ids
+from stores.sql import no_longer_than
 from tests.asgi import problem
 from tests.conftest import free_port
 from tests.ingestion.flow_world import World, world
@@ -120,7 +121,7 @@ def test_a_search_ends_in_time_with_what_it_has(loans_taken_in: Loans, monkeypat
 
 
 def test_a_query_that_takes_long_is_stopped():
-    with duckdb.connect() as con, entities._no_longer_than(con, 0.2):
+    with duckdb.connect() as con, no_longer_than(con, 0.2):
         begun = time.monotonic()
         with pytest.raises(duckdb.InterruptException):
             con.execute("SELECT count(*) FROM range(100000000000) AS a").fetchall()
