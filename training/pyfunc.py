@@ -1,15 +1,14 @@
-"""Lets any MLflow tool load and call a registered model."""
+"""Lets any MLflow tool load and call a registered model: MLflow keeps this file beside it, and runs it to load one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 
 class ProbabilityModel(PythonModel):
@@ -25,3 +24,6 @@ class ProbabilityModel(PythonModel):
         """Return probabilities, shape (n,), for the features of each row."""
         frame = model_input.astype(object).where(model_input.notna(), None)
         return self._model.predict_proba({str(name): frame[name].tolist() for name in frame})
+
+
+set_model(ProbabilityModel())

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry"]
 
 JOB_TAG = "job"
+_PYFUNC = Path(__file__).with_name("pyfunc.py")
 REPORTS = "reports"
 
 
@@ -121,14 +122,12 @@ class Registry(RegistryReader):
         str
             The new version.
         """
-        from training.pyfunc import ProbabilityModel
-
         with tempfile.TemporaryDirectory() as folder:
             model.save(Path(folder) / MODEL_FOLDER)
             reference.save(Path(folder) / MODEL_FOLDER)
             info = self._mlflow.pyfunc.log_model(
                 name=MODEL_FOLDER,
-                python_model=ProbabilityModel(),
+                python_model=str(_PYFUNC),  # its code, not a pickle of it
                 artifacts={MODEL_FOLDER: str(Path(folder) / MODEL_FOLDER)},
                 signature=_signature(model),
                 input_example=example,

@@ -13,10 +13,9 @@ import signal
 import sys
 from pathlib import Path
 
-import mlflow
+import mlflow.pyfunc
 
-import training.plots  # imported before the forks, as is the next
-import training.pyfunc  # noqa: F401
+import training.plots  # noqa: F401 - imported before the forks
 from core.database import database
 from core.files import read_json
 from core.model import PredictionModel
