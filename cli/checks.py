@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from cli import context
 from core.errors import CheckFailed
 from core.progress import console
 from core.windows import as_utc
+
+if TYPE_CHECKING:
+    from monitoring.comparison import SkewReport
 
 _SHOWN = 20
 
@@ -41,14 +45,20 @@ def skew(
 ) -> None:
     """Prove that what is served is what was trained on: online against point-in-time values, value by value.
 
-    Entities are sampled from every view; vectors of the prediction log are rebuilt offline as of their moment.
+    Entities are sampled from every view; vectors of the prediction log are rebuilt offline as of their moment. Says how
+    much of it all was compared, and what was left out.
     """
+    from monitoring.parts import counting
     from monitoring.skew import check_logged, check_sampled
 
     repo = context.repo()
     with context.online_store(repo):
         report = check_sampled(repo, sample)
-    report.add(check_logged(repo, logged))
+    vectors = check_logged(repo, logged)
+    there = sum(part.counted for part in counting(repo.layout))
+    for line in (*_sampled(report, sample), *_logged(vectors, logged, there)):
+        console.print(line, markup=False, soft_wrap=True)
+    report.add(vectors)
     meant = "".join(f" {count:,} were {reason}." for reason, count in sorted(report.explained.items()))
     _conclude(
         [str(difference) for difference in report.differences],
@@ -56,6 +66,20 @@ def skew(
         "values differ between online and offline",
         report.unexplained,
     )
+
+
+def _sampled(report: SkewReport, asked: int) -> Iterator[str]:
+    rows = f"{report.rows:,} rows that are online now"
+    yield f"Compared {rows}: of every view the entities that changed last, {asked:,} at most (sampled)."
+
+
+def _logged(report: SkewReport, asked: int, there: int) -> Iterator[str]:
+    cut = ", the newest (sampled)" if report.rows == asked < there else ""
+    yield f"Compared {report.rows:,} of {there:,} logged predictions{cut}."
+    if report.left_out:
+        # One prediction may lack several features: these do not add up to a number of predictions.
+        why = ", ".join(f"{reason} ({count:,})" for reason, count in report.left_out.most_common())
+        yield f"Left out: {why}."
 
 
 def _conclude(found: list[str], good: str, bad: str, count: int | None = None) -> None:

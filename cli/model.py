@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,7 @@ from core.errors import InvalidRequest
 from core.progress import console
 
 if TYPE_CHECKING:
+    from core.tables import Promotion
     from training.promotion import Promotions
 
 
@@ -72,13 +75,16 @@ def promote(
 
     A running prediction service takes it up by itself.
     """
-    row = _promotions().promote(version, [reason], actor=context.actor())
-    console.print(f"Version {row.version} is the champion.")
+    with _promotions() as promotions:
+        row = promotions.promote(version, [reason], actor=context.actor())
+        console.print(f"Version {row.version} is the champion.")
 
 
 def rollback(reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "by hand") -> None:
     """Make the previous champion the champion again."""
-    console.print(f"Version {_promotions().rollback([reason], actor=context.actor()).version} is the champion again.")
+    with _promotions() as promotions:
+        row = promotions.rollback([reason], actor=context.actor())
+        console.print(f"Version {row.version} is the champion again.")
 
 
 def compare(
@@ -104,13 +110,21 @@ def compare(
     console.print(f"Wrote {output}.")
 
 
-def _promotions() -> Promotions:
+@contextmanager
+def _promotions() -> Iterator[Promotions]:
+    """Open the promotions, and tell people of what was moved once that is done and said."""
     from core.database import database
+    from core.notify import Notifier
     from training.promotion import Promotions
+    from training.promotion_messages import message_of
     from training.registry import Registry
 
     repo, settings = context.repo(), context.settings()
-    return Promotions(Registry(repo, settings), database(repo, settings), settings.promotion_approvals)
+    notifier = Notifier(settings)  # what is wrong with the settings is told before anything is moved
+    moved: list[Promotion] = []
+    yield Promotions(Registry(repo, settings), database(repo, settings), settings.promotion_approvals, moved.append)
+    for row in moved:
+        notifier.send(message_of(row))
 
 
 def predict(

@@ -186,7 +186,7 @@ class TrainingClient(_Client):
         answer = self.http.call("GET", "/training/promotions", params={"limit": limit})
         return list(answer.json()["promotions"])
 
-    def promote(self, version: str, reason: str, *, expected: str | None = None) -> dict[str, Any]:
+    def promote(self, version: str, reason: str, *, expected: str | None = None, notify: bool = True) -> dict[str, Any]:
         """Make a version champion, or ask for a second person's approval.
 
         Parameters
@@ -195,13 +195,15 @@ class TrainingClient(_Client):
             Which, and why.
         expected : str, optional
             The champion that was found worse: when it is another by now, nothing is done (:class:`Conflict`).
+        notify : bool
+            False where the caller tells people itself.
         """
-        body = _reason(reason, expected)
+        body = _reason(reason, expected, notify)
         return dict(self.http.call("POST", f"/training/models/{version}/promote", json=body).json())
 
-    def rollback(self, reason: str, *, expected: str | None = None) -> dict[str, Any]:
-        """Make the previous champion the champion again; ``expected`` as for :meth:`promote`."""
-        return dict(self.http.call("POST", "/training/rollback", json=_reason(reason, expected)).json())
+    def rollback(self, reason: str, *, expected: str | None = None, notify: bool = True) -> dict[str, Any]:
+        """Make the previous champion the champion again; ``expected`` and ``notify`` as for :meth:`promote`."""
+        return dict(self.http.call("POST", "/training/rollback", json=_reason(reason, expected, notify)).json())
 
     @property
     def _jobs(self) -> str:
@@ -308,5 +310,5 @@ def here(settings: Settings, port: int) -> str:
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
 
 
-def _reason(reason: str, expected: str | None) -> dict[str, str]:
-    return {"reason": reason, **({"expected": expected} if expected is not None else {})}
+def _reason(reason: str, expected: str | None, notify: bool) -> dict[str, Any]:
+    return {"reason": reason, "expected": expected, "notify": notify}

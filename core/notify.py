@@ -41,7 +41,7 @@ class Message:
     event : str
         What has happened, for programs: ``flow.done``, ``flow.failed``, ``flow.cancelled``,
         ``monitoring.drift``, ``monitoring.alarm``, ``monitoring.retraining``, ``monitoring.promotion``,
-        ``monitoring.rollback``.
+        ``monitoring.rollback``, ``training.promotion``, ``training.rollback``.
     subject, text : str
         For people.
     facts : dict
@@ -75,7 +75,7 @@ class Notifier:
         self._from, self._to = settings.notify_from, settings.notify_to
         self._secret = settings.notify_secret.get_secret_value() if settings.notify_secret else None
         self._webhook, self._slack = settings.notify_webhook, settings.notify_format == "slack"
-        if self._webhook and urlsplit(self._webhook).scheme not in ("http", "https"):
+        if self._webhook and not _is_web(self._webhook):
             raise ConfigError("PUNCTUAL_NOTIFY_WEBHOOK is no http(s) URL.")
         self._smtp = _server(settings.notify_smtp.get_secret_value()) if settings.notify_smtp else None
         if self._smtp and not self._to:
@@ -185,6 +185,15 @@ def _server(url: str) -> _Server:
         unquote(parts.username or ""),
         unquote(parts.password or ""),
     )
+
+
+def _is_web(url: str) -> bool:
+    """Whether a URL can be posted to: what cannot is told at the start, not once something has happened."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.host)
 
 
 def _passes(error: Exception) -> bool:

@@ -127,7 +127,7 @@ def promote(client: TrainingClient, version: str, champion: str, reasons: Sequen
     if was_rolled_back(client.promotions(500), version):
         return "kept", [f"version {version} was rolled back once: it is not promoted again"]
     try:
-        row = client.promote(version, _reason(reasons), expected=champion)
+        row = client.promote(version, _reason(reasons), expected=champion, notify=False)
     except Conflict as error:
         if client.models()["roles"].get("champion") == version:
             return "promoted", []
@@ -145,7 +145,7 @@ def roll_back(
             f"not rolled back: the registry has {roles.get('previous') or 'none'} as previous, not {previous}"
         ]
     try:
-        client.rollback(_reason(reasons), expected=champion)
+        client.rollback(_reason(reasons), expected=champion, notify=False)
     except Conflict as error:
         if client.models()["roles"].get("champion") != previous:
             return "kept", [f"not rolled back: {error.message}"]

@@ -42,6 +42,9 @@ class Reason(BaseModel):
     expected: str | None = Field(
         None, pattern=VERSION, description="The champion it was decided against: a 409 where it is another by now."
     )
+    notify: bool = Field(
+        True, description="False from a program that tells people itself; what a person does is told in any case."
+    )
 
 
 ACCEPTED: dict[str, Any] = {

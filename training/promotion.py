@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import text
 
@@ -41,6 +42,9 @@ class Promotions:
         Holds the ledger.
     approvals : int
         People who must agree to what :meth:`propose` is asked; 1 or 2.
+    tell : callable, optional
+        Hears each new row of the ledger that took effect, or that waits for approval. It is called while the right to
+        move is held, so it must neither wait nor fail.
 
     Attributes
     ----------
@@ -50,10 +54,23 @@ class Promotions:
 
     patience = 10.0
 
-    def __init__(self, registry: Registry, database: Database, approvals: int = 1) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        database: Database,
+        approvals: int = 1,
+        tell: Callable[[Promotion], object] | None = None,
+    ) -> None:
         self.registry = registry
         self.ledger = Ledger(database, registry.name)
         self._approvals = approvals
+        self._tell = tell
+
+    def quiet(self) -> Self:
+        """Return the same that tells nobody, for whoever tells of its moves itself."""
+        twin = copy(self)
+        twin._tell = None
+        return twin
 
     def propose(self, version: str, reasons: Sequence[str], *, actor: str, expected: str | None = ANY) -> Promotion:
         """Promote a version, or write a request for it where a second person has to agree.
@@ -93,7 +110,7 @@ class Promotions:
                 raise Conflict(
                     f"{found.requested_by} has asked for version {version} already.", hint="Approve it instead."
                 )
-            return self.ledger.add("request", version, champion, requested_by=actor, reasons=reasons)
+            return self._told(self.ledger.add("request", version, champion, requested_by=actor, reasons=reasons))
 
     def approve(self, version: str, *, actor: str) -> Promotion:
         """Agree to another person's request, which is carried out at once.
@@ -157,14 +174,15 @@ class Promotions:
         for row in self.ledger.intentions():
             if row.version == champion:
                 self.registry.crown(champion, row.previous_version, "; ".join(row.reasons))
-                self.ledger.activate(row)
+                self._told(self.ledger.activate(row))
             else:
                 self.ledger.close(row, "refused", "interrupted before it took effect")
         active = self.ledger.active()
         noted = active.version if active else None
         if champion is not None and champion != noted:
             why = ["found as champion: the alias was moved by other means"]
-            self.ledger.activate(self.ledger.add("promote", champion, noted, requested_by="mlflow", reasons=why))
+            found = self.ledger.add("promote", champion, noted, requested_by="mlflow", reasons=why)
+            self._told(self.ledger.activate(found))
         elif champion is None and active is not None:
             self.ledger.close(active, "ended", "the registry has no champion any more")
         self.registry.follow()
@@ -176,7 +194,12 @@ class Promotions:
         champion = self.registry.version_of(CHAMPION)
         row = self.ledger.add(action, version, champion, requested_by=actor, reasons=reasons, approved_by=approved_by)
         self.registry.crown(version, champion, "; ".join(reasons))
-        return self.ledger.activate(row)
+        return self._told(self.ledger.activate(row))
+
+    def _told(self, row: Promotion) -> Promotion:
+        if self._tell is not None:
+            self._tell(row)
+        return row
 
     def _active(self) -> Promotion:
         row = self.ledger.active()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
@@ -17,19 +18,23 @@ from core.database import database
 from core.errors import Conflict, NoData, PunctualError
 from core.files import read_json
 from core.jobs import Jobs, add_job_routes, started
+from core.notify import Notifier
 from core.registry import VERSION, RegistryReader
 from core.repo import FeatureRepo
-from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
+from core.service import create_app, from_settings, harden, json_response, problems, requires
 from core.settings import Settings
+from core.tables import Promotion
 from training.compare import compare, performance
 from training.compare_page import page
 from training.dataset import MANIFEST
-from training.documents import ACCEPTED, Reason, TrainRequest, VersionPath
+from training.documents import ACCEPTED, TrainRequest, VersionPath
 from training.jobs import KIND, register_training
 from training.ledger import Ledger, as_dict
 from training.overrides import Overrides, options
 from training.params import TrainParams
-from training.promotion import ANY, Promotions
+from training.promotion import Promotions
+from training.promotion_messages import message_of
+from training.promotion_routes import add_promotion_routes, person
 from training.registry import Registry
 
 log = logging.getLogger("punctual.training")
@@ -50,12 +55,17 @@ class Service:
         register_training(self.jobs, repo, settings)
         self.reader = RegistryReader(repo, settings)
         self.ledger = Ledger(self.database, repo.problem.name)
+        self.notifier = Notifier(settings)
 
     @cached_property
     def promotions(self) -> Promotions:
         """The write side of the registry; opened again at the next call where MLflow was away at this one."""
         registry = Registry(self.repo, self.settings)
-        return Promotions(registry, self.database, self.settings.promotion_approvals)
+        return Promotions(registry, self.database, self.settings.promotion_approvals, self._tell)
+
+    def _tell(self, row: Promotion) -> None:
+        # Who promotes does not wait for a receiver that is away.
+        threading.Thread(target=self.notifier.send, args=(message_of(row),), name="notify", daemon=True).start()
 
     def settle(self) -> None:
         """Finish what an earlier process was killed in; where that cannot be now, the next promotion does."""
@@ -98,7 +108,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     add_job_routes(app, service.jobs, scope="train", prefix="/training")
     _add_training(app, service)
     _add_models(app, service)
-    _add_promotion(app, service)
+    add_promotion_routes(app, lambda: service.promotions, service.ledger)
     return harden(app)
 
 
@@ -128,7 +138,7 @@ def _add_training(app: FastAPI, service: Service) -> None:
         job = service.jobs.start(
             KIND,
             {"promote": body.promote, **overrides.model_dump(mode="json", exclude_defaults=True)},
-            actor=_person(request),
+            actor=person(request),
             idempotency_key=body.idempotency_key or idempotency_key,
         )
         return started(job, "/training", job_id=job.id)
@@ -209,53 +219,6 @@ def _add_models(app: FastAPI, service: Service) -> None:
         return Response(page(found), media_type="text/html", headers={"content-disposition": name})
 
 
-def _add_promotion(app: FastAPI, service: Service) -> None:
-    @app.post(
-        "/training/models/{version}/promote",
-        tags=["promotion"],
-        summary="Make a version the champion, or ask for it where a second person must agree",
-        responses=problems(None, 404, 409, 422, 503),
-        openapi_extra=_CHANGE,
-    )
-    def promote(request: Request, version: VersionPath, body: Reason) -> Response:
-        row = service.promotions.propose(version, [body.reason], actor=_person(request), expected=body.expected or ANY)
-        return json_response(as_dict(row), 200 if row.status == "active" else 202)
-
-    @app.post(
-        "/training/models/{version}/approve",
-        tags=["promotion"],
-        summary="Agree to another person's request; it is carried out at once",
-        responses=problems(None, 403, 404, 409, 422, 503),
-        openapi_extra=_CHANGE,
-    )
-    def approve(request: Request, version: VersionPath) -> Response:
-        return json_response(as_dict(service.promotions.approve(version, actor=_person(request))))
-
-    @app.post(
-        "/training/rollback",
-        tags=["promotion"],
-        summary="Make the previous champion the champion again, at once",
-        responses=problems(None, 409, 422, 503),
-        openapi_extra=_CHANGE,
-    )
-    def rollback(request: Request, body: Reason) -> Response:
-        row = service.promotions.rollback([body.reason], actor=_person(request), expected=body.expected or ANY)
-        return json_response(as_dict(row))
-
-    @app.get(
-        "/training/promotions",
-        tags=["promotion"],
-        summary="The ledger: who put which version where, when, why, for how long; newest first",
-        responses=problems(None, 422, 503),
-        openapi_extra=_READ,
-    )
-    def ledger(
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Rows older than this id.")] = None,
-    ) -> Response:
-        return json_response({"promotions": [as_dict(row) for row in service.ledger.history(limit, before)]})
-
-
 @contextmanager
 def _data_needed() -> Iterator[None]:
     """Tell a client that there is no training set yet as what it is: a state, not a failure."""
@@ -263,12 +226,6 @@ def _data_needed() -> Iterator[None]:
         yield
     except NoData as error:
         raise Conflict(error.message, hint=error.hint) from error
-
-
-def _person(request: Request) -> str:
-    """Return who answers for a request: two keys of one person are one person."""
-    caller = principal(request)
-    return caller.owner or caller.name
 
 
 def _checks(service: Service) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.parts import alarms, decided, jobs, words
+from dashboard.parts import alarms, decided, jobs, skew, words
 from dashboard.parts.current import Current
 from dashboard.parts.status import busy, told
 
@@ -35,7 +35,7 @@ def show(who: Current) -> None:
         with told():
             _freshness(who)
         if found:
-            _skew(found[0]["skew"])
+            skew.show(found[0]["skew"])
 
 
 def _turn(turn: Mapping[str, Any] | None) -> None:
@@ -119,23 +119,3 @@ def _freshness(who: Current) -> None:
     ]
     widths = {name: st.column_config.TextColumn(width=width) for name, width in _WIDTHS.items()}
     st.dataframe(rows, hide_index=True, column_config=widths)
-
-
-def _skew(skew: Mapping[str, Any]) -> None:
-    st.subheader("Skew")
-    if "error" in skew:
-        st.warning(skew["error"])
-        return
-    different = sum(skew["unexplained"].values())
-    st.caption("Logged vectors that the last turn rebuilt offline, as of the moment of each prediction.")
-    with st.container(horizontal=True, gap="medium"):
-        st.metric("Vectors", f"{skew['rows']:,}", width="content")
-        st.metric("Values", f"{skew['values']:,}", width="content")
-        st.metric("Differ", f"{different:,}", width="content")
-    if different:
-        counts = [{"feature": name, "values that differ": count} for name, count in skew["unexplained"].items()]
-        st.dataframe(counts, hide_index=True)
-        with st.expander("Examples"):
-            st.code("\n".join(skew.get("examples", [])), language=None, wrap_lines=True)
-    for reason, count in skew.get("explained", {}).items():
-        st.caption(words.literal(f"{count:,} more differ, as they should: {reason}"))
