@@ -24,7 +24,7 @@ input { width: 100%; padding: .6rem .7rem; font: inherit; color: inherit; backgr
 input:focus-visible, button:focus-visible, a:focus-visible { outline: 3px solid var(--blue); outline-offset: 1px; }
 button { width: 100%; margin-top: 1.5rem; padding: .65rem; font: inherit; font-weight: 600; color: var(--card);
   background: var(--blue); border: 0; border-radius: .5rem; cursor: pointer; }
-a { color: var(--blue); } .note { font-size: .9rem; opacity: .8; }
+a { color: var(--blue); } .note { font-size: .9rem; color: color-mix(in srgb, currentColor 80%, transparent); }
 .error { border-left: 4px solid #c8373f; padding: .5rem .75rem; background: #c8373f22; }
 .said { border-left: 4px solid var(--blue); padding: .5rem .75rem; }
 """

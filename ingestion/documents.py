@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from core.auth.documents import Moment
 from core.conditions import MAX_CHARACTERS, MAX_CONDITIONS, OPERATORS
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -40,8 +41,8 @@ class ImportRequest(_Body):
         json_schema_extra={"examples": [{}, {"since": "2024-03-01T00:00:00Z", "until": "2024-03-08T00:00:00Z"}]},
     )
 
-    since: AwareDatetime | None = Field(None, description="Begin, inclusive, whole seconds.")
-    until: AwareDatetime | None = Field(None, description="End, exclusive.")
+    since: Moment | None = Field(None, description="Begin, inclusive, whole seconds.")
+    until: Moment | None = Field(None, description="End, exclusive.")
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
@@ -76,4 +77,5 @@ class RollbackRequest(_Body):
         extra="forbid", json_schema_extra={"examples": [{"reason": "complaints about last week's version"}]}
     )
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    # The training service keeps 500 characters, with who asked for it among them.
+    reason: Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f]+$")]

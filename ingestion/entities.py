@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import duckdb
 from fastapi import FastAPI, Query, Response
 
-from core.errors import NoData, NotFound, TooManyRequests
+from core.errors import NotFound, TooManyRequests
 from core.service import json_response, problems, requires
 from ingestion.transform import feature_targets
 from stores.registry import open_store
@@ -72,16 +72,14 @@ def find_ids(repo: FeatureRepo, search: str, limit: int) -> dict[str, Any]:
     Raises
     ------
     NotFound
-        When no view is keyed by the entity alone.
-    NoData
-        When it has no rows yet.
+        When no view is keyed by the entity alone, or it has no rows yet.
     TooManyRequests
         When too many search at once.
     """
     target, key = _home(repo)
     files = sorted(target.folder.glob("*.parquet"), reverse=True)
     if not files:
-        raise NoData(f"There are no rows of {target.view} yet.", hint="Run the step that makes them.")
+        raise NotFound(f"There are no rows of {target.view} yet.", hint="Run the step that makes them.")
     if not _AT_ONCE.acquire(timeout=_SECONDS):
         raise TooManyRequests("Too many search at once.", hint="Try again in 1 s.", retry_after=1)
     try:

@@ -7,7 +7,7 @@ import random
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -93,9 +93,9 @@ def postgres_server() -> Iterator[str]:
     server.cleanup()
 
 
-@pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """SQLAlchemy URL of an empty database of its own."""
+@contextmanager
+def own_database(postgres_server: str) -> Iterator[str]:
+    """Give the SQLAlchemy URL of an empty database, there while the block runs."""
     import secrets
 
     import psycopg
@@ -106,6 +106,13 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield postgres_server.replace("/postgres?", f"/{name}?").replace("postgresql://", "postgresql+psycopg://")
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """SQLAlchemy URL of an empty database of its own."""
+    with own_database(postgres_server) as url:
+        yield url
 
 
 # What tests take for a parameter that says which kind of database: Postgres takes a while to come up.

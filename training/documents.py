@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.auth.documents import Moment
 from core.registry import VERSION
 
 VersionPath = Annotated[str, Path(pattern=VERSION, examples=["2"], description="A registered version's number.")]
@@ -25,10 +25,12 @@ class TrainRequest(BaseModel):
 
     candidates: list[str] | None = Field(None, description="Candidates to train instead of the problem's.")
     overrides: dict[str, dict[str, int | float]] = Field({}, description="Candidate → parameter → value; see /options.")
-    since: datetime | None = Field(None, description="Learn from moments from here on.")
-    until: datetime | None = Field(None, description="Learn from moments before this.")
+    since: Moment | None = Field(None, description="Learn from moments from here on.")
+    until: Moment | None = Field(None, description="Learn from moments before this.")
     promote: bool = Field(True, description="Whether the gate may promote what passes it.")
-    idempotency_key: str | None = Field(None, max_length=200, description="As the header Idempotency-Key.")
+    idempotency_key: str | None = Field(
+        None, pattern=r"^[\x21-\x7e]{1,200}$", description="As the header Idempotency-Key."
+    )
 
 
 class Reason(BaseModel):

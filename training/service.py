@@ -11,13 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp
 
 from core.database import database
 from core.errors import Conflict, NoData, PunctualError
 from core.files import read_json
-from core.jobs import Jobs, add_job_routes, started
+from core.jobs import IdempotencyKey, Jobs, add_job_routes, started
 from core.notify import Notifier
 from core.registry import VERSION, RegistryReader
 from core.repo import FeatureRepo
@@ -129,7 +129,7 @@ def _add_training(app: FastAPI, service: Service) -> None:
     def train(
         request: Request,
         body: TrainRequest,
-        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         overrides = Overrides.checked(
             candidates=body.candidates, params=body.overrides, since=body.since, until=body.until

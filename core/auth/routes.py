@@ -138,7 +138,7 @@ def _add_users(app: FastAPI) -> None:
         until: Moment | None = None,
         actor: Annotated[str, Query(max_length=80)] | None = None,
         action: Annotated[str, Query(max_length=200)] | None = None,
-        before: Annotated[int, Query(ge=1, le=2**62)] | None = None,
+        before: Annotated[int, Query(ge=1, le=2**31 - 1)] | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:
         def work(accounts: Accounts) -> list[dict[str, Any]]:

@@ -37,7 +37,12 @@ _EXAMPLE: dict[str, Any] = {
 JOB = {"description": "The job.", "content": {"application/json": {"example": _EXAMPLE}}}
 
 
-IdempotencyKey = Annotated[str | None, Header(max_length=200, description="The same key again gives the same job.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,200}$", description="The same key again gives the same job. Visible ASCII characters."
+    ),
+]
 
 
 def accepted(kind: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 VERSION = "1"
 _LOCK = 7_283_512  # of Postgres, beside the service's name
 _CONNECT_SECONDS = 3
+_ASK_SECONDS = 0.1
 
 
 class PlainJson(Serializer):
@@ -224,11 +226,14 @@ class PostgresLock(Lock):
         connection = psycopg.connect(
             self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, keepalives_idle=5, keepalives_interval=2
         )
-        call = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-        row = connection.execute(f"SELECT {call}(%s, hashtext(%s))".encode(), (_LOCK, self._key)).fetchone()
-        if not wait and not (row and row[0]):
-            connection.close()
-            return False
+        # Asked again and again: a statement that waits inside Postgres holds a snapshot, and whoever has the lock and
+        # makes an index CONCURRENTLY, as DBOS does, waits for that to end, unseen by Postgres' search for deadlocks.
+        query = b"SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+        while connection.execute(query, (_LOCK, self._key)).fetchone() != (True,):
+            if not wait:
+                connection.close()
+                return False
+            time.sleep(_ASK_SECONDS)
         self._connection = connection
         return True
 

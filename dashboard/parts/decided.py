@@ -28,6 +28,7 @@ _SAID = {
     ("rollback", "looked"): "It would have rolled back version {champion}, and was told to look alone",
     ("rollback", "pending"): "It rolls back version {champion}",
     ("rollback", "rolled back"): "It rolled back version {champion}, and version {version} serves again",
+    ("rollback", "kept"): "It wanted to roll back version {champion}, which stays all the same",
     ("rollback", "failed"): "It wanted to roll back version {champion}, and could not",
 }
 _ICONS = {"promoted": "upgrade", "rolled back": "undo", "failed": "error", "waits": "hourglass_top", "kept": "balance"}

@@ -69,7 +69,7 @@ def over_time(reports: Sequence[Report]) -> tuple[go.Figure, list[dict[str, Any]
     figure.add_hline(
         y=1,
         line={"color": _FAR, "width": 1, "dash": "dash"},
-        annotation={"text": "limit of the prediction score", "font": {"color": _FAR}},
+        annotation={"text": "limit of the prediction score"},
         annotation_position="top left",
     )
     figure.update_layout(

@@ -12,7 +12,20 @@ from dashboard.front import LOGIN, LOGOUT, PASSWORD, TO_LOGIN
 if TYPE_CHECKING:
     from dashboard.session import Session
 
+# Streamlit draws captions, the words at the axes of charts, and in the dark those on main buttons in colours that are
+# too near to what is behind them, and no option of its theme changes that. What has the focus it marks in many ways,
+# some of them hardly seen: here it is one ring, in a blue that is seen on white and on black.
 _STYLE = """<style>
+[data-testid="stCaptionContainer"] { opacity: .8; }
+[data-testid="stPlotlyChart"] :is(.xtick text, .ytick text, .cbaxis text, .xtitle, .ytitle, .annotation-text),
+[data-testid="stVegaLiteChart"] svg text {
+  fill: currentColor !important; }
+[data-testid^="stBaseButton-primary"]:enabled { background: #1f6fb2; border-color: #1f6fb2; color: #fff; }
+[data-testid^="stBaseButton-primary"]:enabled:hover { background: #195a91; border-color: #195a91; }
+:where(a, button, main, summary, [role="slider"]):focus-visible,
+label:has(input:focus-visible), :has(> input:focus-visible) {
+  outline: 2px solid #3a86cc !important; outline-offset: 1px; }
+main:focus-visible { outline-offset: -2px; }
 .block-container { padding-top: 4rem; }
 .block-container h1 { font-size: 2rem; padding: .5rem 0; }
 @media (min-width: 60rem) { .block-container { padding-left: 3rem; padding-right: 3rem; } }
@@ -30,7 +43,6 @@ form.out button, form.out a { font: inherit; color: inherit; background: transpa
   border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: .5rem; padding: .3rem .75rem;
   cursor: pointer; }
 form.out button:hover, form.out a:hover { border-color: currentColor; }
-form.out button:focus-visible, form.out a:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
 </style>"""
 
 

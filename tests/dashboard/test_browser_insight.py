@@ -14,29 +14,12 @@ from tests.core.auth.conftest import PASSWORD
 from tests.dashboard import watched
 from tests.dashboard.narrow import PHONE, sticks_out
 from tests.dashboard.stack import SERVICES, Stack, log_in
+from tests.dashboard.walk import VIEWS, walk
 
 pytestmark = pytest.mark.slow
 
 _LONG = 300_000  # a job, or a library that is loaded
 PNG = b"\x89PNG\r\n\x1a\n"
-# Of each page and part, a text that is there once it is whole; those of a training are in test_browser_training.
-VIEWS: dict[str, str | re.Pattern[str]] = {
-    "/predict": "Will this customer miss the next instalment?",
-    "/analytics?analytics-part=Data quality": "Why rows did not pass",
-    "/analytics?analytics-part=Models": "No model is registered yet.",
-    "/data": "Fetched up to",
-    "/data?data-part=Validation": "In quarantine",
-    "/data?data-part=Versions": "Windows of the present one",
-    "/data?data-part=Runs of the flow": "The flow has not run yet.",
-    "/data?data-part=Explore": "What is in the columns",
-    "/monitoring?monitoring-part=Performance": re.compile(r"\d+ of \d+ rows"),
-    "/monitoring?monitoring-part=Alarms": "Open alarms:",
-    "/monitoring?monitoring-part=Decisions": re.compile("Nothing was decided yet|All of them"),
-    "/users": "Change a user",
-    "/api-keys": "Change a key",
-    "/audit-log": "Audit log",
-    "/health": "answered in",
-}
 Open = Callable[..., Page]
 Take = Callable[[Page, str], None]
 
@@ -198,9 +181,7 @@ def test_every_other_page_fits_a_phone(tab: Open, stack: Stack, picture: Take):
     log_in(page, stack, "ada", at="/health")
     expect(page.get_by_role("heading", name="prediction", exact=True)).to_be_visible()
     wrong = {}
-    for address, seen in VIEWS.items():
-        page.goto(stack.url + address)
-        expect(page.get_by_test_id("stMain").get_by_text(seen).locator("visible=true").first).to_be_visible()
+    for address in walk(page, stack, VIEWS):
         if out := sticks_out(page):
             wrong[address] = out
         picture(page, f"phone{re.sub('[^a-z]+', '-', address.lower())}")

@@ -13,8 +13,10 @@ from playwright.sync_api import Page, expect
 from core.registry import pointed_version
 from tests.core.auth.conftest import PASSWORD
 from tests.dashboard import stack as stacks
+from tests.dashboard.contrast import too_faint
 from tests.dashboard.narrow import PHONE, settled, sticks_out
 from tests.dashboard.stack import Stack, log_in
+from tests.dashboard.walk import TRAINING, walk
 from tests.training.loans import OTHER, QUICK
 from training.train import train
 
@@ -22,13 +24,6 @@ pytestmark = pytest.mark.slow
 
 _LONG = 300_000  # a job
 OVER = re.compile("^(done|failed|cancelled)$")
-# Of each part, a text that is there once it is whole.
-VIEWS = {
-    "Train": re.compile("Retrain"),
-    "Models": re.compile("Promote$|This is the champion"),
-    "Compare": re.compile("The comparison as a page to print"),
-    "Promotions": re.compile(" rows"),
-}
 Open = Callable[..., Page]
 Take = Callable[[Page, str], None]
 
@@ -129,10 +124,16 @@ def test_all_of_a_training_fits_a_phone(tab: Open, stack: Stack, picture: Take):
     log_in(page, stack, "ada", at="/training")
     expect(page.get_by_role("button", name="Retrain")).to_be_visible()
     wrong = {}
-    for name, seen in VIEWS.items():
-        page.goto(f"{stack.url}/training?training-part={name}")
-        expect(page.get_by_text(seen).locator("visible=true").first).to_be_visible()
+    for address in walk(page, stack, TRAINING):
         if out := sticks_out(page):
-            wrong[name] = out
-        picture(page, f"phone-training-{name.lower()}")
+            wrong[address] = out
+        picture(page, f"phone-training-{address.rpartition('=')[2].lower()}")
     assert wrong == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_of_a_training_stands_out_in_light_and_dark(tab: Open, stack: Stack, scheme: str):
+    page = tab(color_scheme=scheme)
+    log_in(page, stack, "ada", at="/training")
+    expect(page.get_by_role("button", name="Retrain")).to_be_visible()
+    assert {address: faint for address in walk(page, stack, TRAINING) if (faint := too_faint(page))} == {}

@@ -78,10 +78,10 @@ class World:
 
 
 @contextmanager
-def world(loans: Loans, others: Others, **changed: Any) -> Iterator[World]:
+def world(loans: Loans, others: Others, steps: type[Steps] = HereSteps, **changed: Any) -> Iterator[World]:
     settings = Settings(training_url=others.url, prediction_url=others.url, api_key="any", **changed)
     repo = loans.repo
     keys = keyring(repo, settings)
-    with Api(build_app(repo, settings, HereSteps(repo, attempts=3, pause=0.05))) as api:
+    with Api(build_app(repo, settings, steps(repo, attempts=3, pause=0.05))) as api:
         api.show(keys["data"])
         yield World(api, loans, keys, others, settings)

@@ -12,7 +12,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from core.errors import NoData, NotFound, TooManyRequests
+from core.errors import NotFound, TooManyRequests
 from core.repo import FeatureRepo
 from core.settings import get_settings
 from ingestion import entities
@@ -102,7 +102,7 @@ def test_an_id_of_two_windows_is_told_once(loans_taken_in: Loans, tmp_path: Path
     (folder / f"{newer.stem}-again.parquet").unlink()
     assert set(find_ids(repo, "", 50)["ids"]).isdisjoint(before)
     older.unlink()
-    with pytest.raises(NoData, match="loan_terms"):
+    with pytest.raises(NotFound, match="loan_terms"):
         find_ids(repo, "", 50)
 
 

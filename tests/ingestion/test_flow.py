@@ -17,7 +17,7 @@ from ingestion.flow import Flow
 from ingestion.flow_runs import FlowRuns
 from ingestion.steps import Steps
 from tests.asgi import problem
-from tests.conftest import free_port
+from tests.conftest import DATABASES, free_port
 from tests.core.jobs.world import until
 from tests.ingestion.flow_world import World, world
 from tests.ingestion.services import KEPT, PROMOTED, Others, served
@@ -39,7 +39,16 @@ def flows(loans, others) -> Iterator[World]:
         yield running
 
 
-def test_from_new_data_to_a_served_champion(flows: World):
+@pytest.fixture(params=DATABASES)
+def on_either(loans, others, request: pytest.FixtureRequest) -> Iterator[World]:
+    """The same, on each kind of database."""
+    database = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    with world(loans, others, database=database) as running:
+        yield running
+
+
+def test_from_new_data_to_a_served_champion(on_either: World):
+    flows = on_either
     flows.others.serving_after = 2
     job = flows.flow()
     assert (job["status"], job["error"], job["progress"]) == ("done", None, 1.0)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 from core.repo import FeatureRepo
 from core.settings import Settings
 from tests.cli.conftest import ROOT, Shell, shell_for
+from tests.conftest import DATABASES, own_database
 from tests.core.keys import Keyring, keyring
 
 SERVICES = {
@@ -27,7 +30,8 @@ SERVICES = {
     "training": "PUNCTUAL_TRAINING_PORT",
     "monitoring": "PUNCTUAL_MONITORING_PORT",
 }
-_READY_SECONDS = 240
+_READY_SECONDS = 420
+_TLS = ssl.create_default_context()  # never used, but a client that is not given one makes it: longer than a request
 
 
 @dataclass
@@ -54,7 +58,8 @@ class Machine:
         headers = dict(options.pop("headers", {}))
         if key is not None:
             headers.setdefault("authorization", f"Bearer {self.keys.by_scope.get(key, key)}")
-        return httpx.request(method, self.url(service) + path, headers=headers, timeout=30, **options)
+        url = self.url(service) + path
+        return httpx.request(method, url, headers=headers, timeout=30, verify=_TLS, **options)
 
     @cached_property
     def documents(self) -> dict[str, Any]:
@@ -69,11 +74,17 @@ class Machine:
                     yield service, method.upper(), path, operation
 
 
-@pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    repo = tmp_path_factory.mktemp("services") / "loans"
+@contextmanager
+def brought_up(repo: Path, database: str | None = None) -> Iterator[Machine]:
+    """Run the command on a copy of the loans, with the services' database on SQLite or where ``database`` says."""
     shutil.copytree(ROOT / "tests/repos/loans", repo, ignore=shutil.ignore_patterns("data", "__pycache__"))
     shell = shell_for(repo)
+    shell.environment |= {
+        # Tests come from addresses of their own, as through the dashboard, and log in more often than people do.
+        "PUNCTUAL_TRUSTED_PROXIES": '["127.0.0.1"]',
+        "PUNCTUAL_RATE_LIMIT_LOGIN": "6000/minute",
+        **({"PUNCTUAL_DATABASE": database} if database else {}),
+    }
     log = Path(f"{repo}.log")
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -93,7 +104,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             except httpx.TransportError:
                 pass  # not listening yet; the deadline bounds the wait
             time.sleep(0.2)
-        made = Machine(shell, keyring(FeatureRepo.load(repo), Settings()), process)
+        made = Machine(shell, keyring(FeatureRepo.load(repo), Settings(database=database)), process)
         for service in SERVICES:  # each hears of new keys within a moment
             while made.call(service, "GET", "/metrics").status_code == httpx.codes.UNAUTHORIZED:
                 assert time.monotonic() < deadline, f"the {service} service does not know the keys"
@@ -102,6 +113,27 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(240)
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Give the machine whose services keep what they know in SQLite."""
+    with brought_up(tmp_path_factory.mktemp("services") / "loans") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def machine_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Machine]:
+    """Give another one, whose services keep it in a real Postgres."""
+    with own_database(postgres_server) as url:
+        with brought_up(tmp_path_factory.mktemp("on-postgres") / "loans", url) as made:
+            yield made
+
+
+@pytest.fixture(params=DATABASES)
+def either(request: pytest.FixtureRequest) -> Machine:
+    """Give one and the other: for what the database may answer differently."""
+    return request.getfixturevalue("machine_on_postgres" if request.param == "postgres" else "machine")
 
 
 def as_json(answer: httpx.Response) -> Any:

@@ -9,10 +9,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import httpx
 import pytest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from tests.asgi import problem
 from tests.conftest import free_port
@@ -154,3 +156,50 @@ def test_several_workers_share_the_port_and_lose_nothing(own_world: World, tmp_p
         code = server.stop()
     assert code == 0
     assert logged(own_world) == {p["prediction_id"] for a in answers for p in a.json()["predictions"]}
+
+
+def answered(world: World) -> dict[str, dict[str, int]]:
+    """Return how often each worker answered ``/predict``, by status: each counts in a file of its own."""
+    folder = world.repo.layout.run / "metrics-prediction"
+    found: dict[str, dict[str, int]] = {}
+    for path in folder.glob("counter_*.db"):
+        counts = found.setdefault(path.stem.removeprefix("counter_"), {})
+        for metric in MultiProcessCollector.merge([str(path)], accumulate=False):  # type: ignore[no-untyped-call]
+            for sample in metric.samples:
+                if sample.name == "punctual_requests_total" and sample.labels["route"] == "/predict":
+                    counts[sample.labels["status"]] = int(sample.value)
+    return found
+
+
+@pytest.mark.slow
+def test_a_rate_limit_holds_over_the_workers_together(own_world: World, tmp_path: Path) -> None:
+    own_world.fill()
+    second = key_for(own_world.repo)
+    # An hour, so that the window does not slide on while the test is at work.
+    server = Server(own_world, tmp_path / "server.log", PUNCTUAL_WORKERS="2", PUNCTUAL_RATE_LIMIT_KEY="20/hour")
+    # Each request on a connection of its own, which the system gives to one worker or the other.
+    fresh: dict[str, Any] = {
+        "limits": httpx.Limits(max_keepalive_connections=0),
+        "base_url": server.client.base_url,
+        "timeout": 10,
+    }
+    body = {"entities": [{"loan_id": 3000}]}
+    try:
+        server.wait_until_ready()
+        with httpx.Client(headers=server.client.headers, **fresh) as client, ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: client.post("/predict", json=body), range(80)))
+        by_worker = answered(own_world)
+        other = httpx.Client(headers={"authorization": f"Bearer {second}"}, **fresh)
+        with other, ThreadPoolExecutor(8) as pool:
+            others = list(pool.map(lambda _: other.post("/predict", json=body).status_code, range(30)))
+    finally:
+        server.stop()
+    refused = [answer for answer in answers if answer.status_code != httpx.codes.OK]
+    assert len(refused) == 60
+    for answer in refused:
+        assert "20 requests per hour" in problem(answer, 429)["detail"]
+        assert 1 <= int(answer.headers["retry-after"]) <= 3600
+    assert len(by_worker) == 2
+    assert all(counts["200"] > 0 and counts["429"] > 0 for counts in by_worker.values()), by_worker
+    assert sum(counts["200"] for counts in by_worker.values()) == 20
+    assert sorted(others) == [200] * 20 + [429] * 10  # another key has a limit of its own
