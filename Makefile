@@ -34,17 +34,15 @@ up: .venv/.runtime  ## From nothing to a served prediction; Ctrl-C stops all it 
 # With COVERAGE=1 the tests are measured as they run; `make coverage` holds the gate over what was measured.
 PYTEST := $(if $(COVERAGE),coverage run -m pytest,pytest) -q
 
-# Fast tests wait for a third of their time: half as many workers again as there are cores. A slow one brings processes
-# along that fill two cores.
+# Tests wait for a third of their time: half as many workers again as there are cores. Slow ones bring processes along.
 CORES = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() or 1)')
 WORKERS = $(shell $(PYTHON) -c 'print(max(2, $(CORES) * 3 // 2))')
-SLOW_WORKERS = $(shell $(PYTHON) -c 'print(max(1, $(CORES) // 2))')
 
 test: .venv/.dev  ## The fast tests (two minutes)
 	$(PYTEST) -n $(WORKERS) --dist loadscope -m "not slow"
 
 test-slow: .venv/.dev  ## The slow tests: the whole flow, killed and resumed
-	$(PYTEST) -n $(SLOW_WORKERS) --dist loadfile -m "slow and not alone"
+	$(PYTEST) -n $(CORES) --dist loadfile -m "slow and not alone"
 	$(PYTEST) -m "slow and alone"
 
 coverage: .venv/.dev  ## The coverage gate, after `make test test-slow COVERAGE=1`
