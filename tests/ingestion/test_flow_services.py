@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.core.jobs.world import until
-from tests.services.conftest import Machine, either, machine, machine_on_postgres
+from tests.services.conftest import Machine, machine
 
 pytestmark = pytest.mark.slow
-__all__ = ["either", "machine", "machine_on_postgres"]  # fixtures
+__all__ = ["machine"]  # a fixture
 
 
 def over(machine: Machine, job_id: str, patience: float = 300) -> dict[str, Any]:
@@ -28,30 +28,30 @@ def serving(machine: Machine) -> str:
     return str(machine.call("prediction", "GET", "/models/available").json()["serving"])
 
 
-def test_the_whole_flow_and_back(either: Machine):
+def test_the_whole_flow_and_back(machine: Machine):
     for service in ("data", "training", "prediction"):  # the keys are new: each service sees them within a second
         path = {"data": "/jobs", "training": "/training/jobs", "prediction": "/models/available"}[service]
-        until(lambda service=service, path=path: either.call(service, "GET", path).status_code == 200)
-    assert serving(either) == "1"
-    answer = either.call("data", "POST", "/flow/run", "data")
+        until(lambda service=service, path=path: machine.call(service, "GET", path).status_code == 200)
+    assert serving(machine) == "1"
+    answer = machine.call("data", "POST", "/flow/run", "data")
     assert answer.status_code == 202, answer.text
-    job = over(either, answer.json()["id"])
-    log = either.call("data", "GET", f"/jobs/{job['id']}/log", "read").json()["lines"]
+    job = over(machine, answer.json()["id"])
+    log = machine.call("data", "GET", f"/jobs/{job['id']}/log", "read").json()["lines"]
     assert job["status"] == "done", "\n".join(log)
     result = job["result"]
     assert result["window"] == "20240301T000000Z_20240308T000000Z"
     assert result["model_version"] == "2", result
     assert result["reasons"], result
-    newest = either.call("data", "GET", "/data/versions", "read").json()["versions"][0]
+    newest = machine.call("data", "GET", "/data/versions", "read").json()["versions"][0]
     assert (newest["version"], newest["current"], len(newest["windows"])) == (result["data_version"], True, 2)
-    (run,) = either.call("data", "GET", "/flow/runs", "read").json()["runs"]
+    (run,) = machine.call("data", "GET", "/flow/runs", "read").json()["runs"]
     assert (run["status"], run["data_version"], run["model_version"]) == ("done", newest["version"], "2")
-    assert serving(either) == result["serving"] == ("2" if result["promoted"] else "1")
+    assert serving(machine) == result["serving"] == ("2" if result["promoted"] else "1")
     if not result["promoted"]:  # the gate did not let it pass: a person does
-        assert either.call("training", "POST", "/training/models/2/promote", json={"reason": "try"}).status_code == 200
-    back = either.call("data", "POST", "/flow/rollback", "data", json={"reason": "it was worse"})
+        assert machine.call("training", "POST", "/training/models/2/promote", json={"reason": "try"}).status_code == 200
+    back = machine.call("data", "POST", "/flow/rollback", "data", json={"reason": "it was worse"})
     assert back.status_code == 200, back.text
-    until(lambda: serving(either) == "1", "the version before")
-    newest_act = either.call("training", "GET", "/training/promotions").json()["promotions"][0]
+    until(lambda: serving(machine) == "1", "the version before")
+    newest_act = machine.call("training", "GET", "/training/promotions").json()["promotions"][0]
     assert newest_act["action"] == "rollback"
     assert "it was worse" in newest_act["reasons"][0]

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 # Each good request here is a process of seconds or minutes that fills a core: hundreds of them are a queue of hours.
 # So they are left out, and tried with bad requests, and with good ones where a start costs nothing:
-# tests/ingestion/test_service_fuzz.py, tests/training/test_service_fuzz.py.
+# tests/ingestion/test_service_fuzz.py, tests/training/test_service_fuzz.py, which try every route on Postgres too.
 _STARTS = r"/flow/run$|/training/train$|/monitoring/run$|/data/(import|validate|apply|preprocess|materialize|dataset)$"
 
 
@@ -47,11 +47,6 @@ def schemathesis(machine: Machine, service: str, folder: Path, *options: str) ->
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_keeps_to_its_reference(machine: Machine, service: str, tmp_path: Path):
     schemathesis(machine, service, tmp_path, f"--exclude-path-regex={_STARTS}")
-
-
-def test_on_postgres_too(machine_on_postgres: Machine, tmp_path: Path):
-    # The data service keeps accounts, audit and runs for all; jobs are the same everywhere.
-    schemathesis(machine_on_postgres, "data", tmp_path, f"--exclude-path-regex={_STARTS}")
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name != "prediction"])
