@@ -8,6 +8,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.auth.documents import Moment
+from core.jobs import KEY
 from core.registry import VERSION
 
 VersionPath = Annotated[str, Path(pattern=VERSION, examples=["2"], description="A registered version's number.")]
@@ -28,9 +29,7 @@ class TrainRequest(BaseModel):
     since: Moment | None = Field(None, description="Learn from moments from here on.")
     until: Moment | None = Field(None, description="Learn from moments before this.")
     promote: bool = Field(True, description="Whether the gate may promote what passes it.")
-    idempotency_key: str | None = Field(
-        None, pattern=r"^[\x21-\x7e]{1,200}$", description="As the header Idempotency-Key."
-    )
+    idempotency_key: str | None = Field(None, pattern=KEY, description="As the header Idempotency-Key.")
 
 
 class Reason(BaseModel):

@@ -12,6 +12,7 @@ A job's function gets a :class:`Work` and the arguments; what it does, it does i
 A step that is done is not done again, whatever happens; one that was cut off is, so every step must be idempotent.
 """
 
+from core.jobs.ids import KEY
 from core.jobs.jobs import Jobs
 from core.jobs.model import CRASHED, Job, Step, words
 from core.jobs.remote import carried_out
@@ -21,6 +22,7 @@ from core.jobs.work import Stopping, Work, worth_another_try
 
 __all__ = [
     "CRASHED",
+    "KEY",
     "IdempotencyKey",
     "Job",
     "Jobs",

@@ -96,11 +96,11 @@ class Executor:
 
     def _tell_of_given_up(self) -> None:
         tells = {kind.name: tell for kind in self._kinds.values() if (tell := kind.on_give_up) is not None}
+        if not tells:
+            return
         try:
             with unavailable(self._store):
-                found = (
-                    self._client.list_workflows(status=GIVEN_UP, name=list(tells), load_input=False) if tells else []
-                )
+                found = self._client.list_workflows(status=GIVEN_UP, name=list(tells), load_input=False)
             for job in found:
                 if job.workflow_id not in self._given_up:
                     tells[job.name](job.workflow_id)

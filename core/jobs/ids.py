@@ -9,7 +9,7 @@ from hashlib import sha256
 from core.errors import InvalidRequest
 
 _ID = re.compile(r"[a-z][a-z0-9-]{0,40}-[0-9a-f]{20}")
-_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+KEY = r"^[\x21-\x7e]{1,200}$"  # of an idempotency key: visible ASCII characters
 
 
 def new_id(kind: str, key: str | None, actor: str) -> str:
@@ -22,7 +22,7 @@ def new_id(kind: str, key: str | None, actor: str) -> str:
     """
     if key is None:
         return f"{kind}-{uuid.uuid4().hex[:20]}"
-    if not _KEY.fullmatch(key):
+    if not re.fullmatch(KEY, key):
         raise InvalidRequest("An idempotency key is 1 to 200 visible ASCII characters.")
     return f"{kind}-{sha256(f'{kind} {key} {actor}'.encode()).hexdigest()[:20]}"
 

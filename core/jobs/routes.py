@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Header, Query, Request, Response
 
+from core.jobs.ids import KEY
 from core.jobs.jobs import MAX_LISTED
 from core.jobs.metrics import job_gauges
 from core.jobs.model import Status
@@ -38,10 +39,7 @@ JOB = {"description": "The job.", "content": {"application/json": {"example": _E
 
 
 IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        pattern=r"^[\x21-\x7e]{1,200}$", description="The same key again gives the same job. Visible ASCII characters."
-    ),
+    str | None, Header(pattern=KEY, description="The same key again gives the same job. Visible ASCII characters.")
 ]
 
 

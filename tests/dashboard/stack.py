@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +116,18 @@ def build(folder: Path) -> Stack:
         }
     )
     return Stack(world, accounts_of(world.repo, settings_of(world.repo)), environment)
+
+
+@contextmanager
+def in_use(stack: Stack, *services: str) -> Iterator[None]:
+    """Run services of a stack that has an administrator, ada, and a user, bo."""
+    try:
+        for name, role in (("ada", "admin"), ("bo", "user")):
+            stack.accounts.users.add(name, role, PASSWORD, by="tests")
+        stack.start(*services)
+        yield
+    finally:
+        stack.stop()
 
 
 def log_in(page: Page, stack: Stack, user: str, password: str = PASSWORD, at: str = "/") -> None:

@@ -11,7 +11,7 @@ from tests.core.auth.conftest import PASSWORD
 from tests.dashboard import lived
 from tests.dashboard.contrast import MOVED, contrast, too_faint
 from tests.dashboard.narrow import settled
-from tests.dashboard.stack import SERVICES, Stack, log_in
+from tests.dashboard.stack import SERVICES, Stack, in_use, log_in
 from tests.dashboard.walk import DRAWN, VIEWS, walk
 
 pytestmark = pytest.mark.slow
@@ -57,13 +57,8 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = lived.build(tmp_path_factory.mktemp("access") / "loans").stack
-    try:
-        for name, role in (("ada", "admin"), ("bo", "user")):
-            made.accounts.users.add(name, role, PASSWORD, by="tests")
-        made.start(*SERVICES, "dashboard")
+    with in_use(made, *SERVICES, "dashboard"):
         yield made
-    finally:
-        made.stop()
 
 
 def test_contrast_is_what_wcag_says():

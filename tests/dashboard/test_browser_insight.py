@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.core.auth.conftest import PASSWORD
 from tests.dashboard import watched
 from tests.dashboard.narrow import PHONE, sticks_out
-from tests.dashboard.stack import SERVICES, Stack, log_in
+from tests.dashboard.stack import SERVICES, Stack, in_use, log_in
 from tests.dashboard.walk import VIEWS, walk
 
 pytestmark = pytest.mark.slow
@@ -27,13 +26,8 @@ Take = Callable[[Page, str], None]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = watched.build(tmp_path_factory.mktemp("insight") / "loans")
-    try:
-        for name, role in (("ada", "admin"), ("bo", "user")):
-            made.accounts.users.add(name, role, PASSWORD, by="tests")
-        made.start(*SERVICES, "dashboard")
+    with in_use(made, *SERVICES, "dashboard"):
         yield made
-    finally:
-        made.stop()
 
 
 def part(page: Page, name: str) -> None:

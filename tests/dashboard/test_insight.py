@@ -15,7 +15,7 @@ from dashboard.parts.current import Current
 from dashboard.services import Caller, services
 from tests.core.auth.conftest import PASSWORD, until
 from tests.dashboard import watched
-from tests.dashboard.stack import SERVICES, Stack
+from tests.dashboard.stack import SERVICES, Stack, in_use
 from tests.dashboard.test_pages import Tab, named, text
 
 pytestmark = pytest.mark.slow
@@ -24,13 +24,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = watched.build(tmp_path_factory.mktemp("insight") / "loans")
-    try:
-        for name, role in (("ada", "admin"), ("bo", "user")):
-            made.accounts.users.add(name, role, PASSWORD, by="tests")
-        made.start(*SERVICES)
+    with in_use(made, *SERVICES):
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture
