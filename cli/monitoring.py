@@ -162,6 +162,8 @@ def _tell(found: dict[str, Any]) -> None:
     lines = {
         "truth": _truth(found["truth"]),
         "drift": _drift(found["drift"]),
+        "freshness": _freshness(found["freshness"]),
+        "skew": _skew(found["skew"]),
         "alarms": f"{found['alarms']['open']} open, {len(found['alarms']['opened'])} new",
     }
     for row in filter(None, (found["rollback"], found["decision"])):
@@ -177,6 +179,20 @@ def _truth(look: dict[str, Any]) -> str:
 
 def _drift(look: dict[str, Any]) -> str:
     return look.get("error") or f"{look['verdict']}: {' '.join(look['reasons'])}"
+
+
+def _freshness(look: dict[str, Any]) -> str:
+    if "error" in look:
+        return str(look["error"])
+    late = [view["view"] for view in look["views"] if not view["fresh"]]
+    return f"older than promised: {', '.join(late)}" if late else f"{len(look['views'])} views, as fresh as promised"
+
+
+def _skew(look: dict[str, Any]) -> str:
+    if "error" in look:
+        return str(look["error"])
+    differ = ", ".join(f"{feature} in {count:,}" for feature, count in look["unexplained"].items())
+    return f"{look['rows']:,} logged vectors rebuilt" + (f"; other values of {differ}" if differ else ", all the same")
 
 
 def _print(found: Any) -> None:

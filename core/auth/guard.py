@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.auth.keys import Keys, split
 from core.auth.principal import Principal
-from core.auth.revision import current
+from core.auth.revision import NUMBER
 from core.auth.tokens import Tokens, principal_of, refused, signing_key
 from core.clock import SystemClock
 from core.errors import DatabaseUnavailable, PunctualError, Unauthenticated
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("punctual.guard")
 
-POLL_SECONDS = 0.3
+POLL_SECONDS = 0.5
 GRACE_SECONDS = 60.0
 _USED_SECONDS = 60.0
 _AHEAD_SECONDS = 0.5  # by which the clock of another machine may be ahead of ours
@@ -175,10 +175,10 @@ class Guard:
         with self._looking:
             asked, seen = self._clock.now(), time.monotonic()
             try:
-                with self._database.session(reading=True) as session:
-                    snapshot = self._snapshot
-                    revision = current(session)
-                    if revision != snapshot.revision:
+                snapshot = self._snapshot
+                if self._database.value(NUMBER) != snapshot.revision:
+                    with self._database.session(reading=True) as session:
+                        revision = session.scalars(NUMBER).one()
                         snapshot = _Snapshot(revision, _good_keys(session), _live_sessions(session, asked))
             except DatabaseUnavailable as error:
                 if not self._away:

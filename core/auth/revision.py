@@ -18,6 +18,8 @@ from core.tables import Revision
 if TYPE_CHECKING:
     from core.database import Database
 
+NUMBER = select(Revision.number)
+
 
 @contextmanager
 def changing(database: Database) -> Iterator[Session]:
@@ -45,8 +47,3 @@ def alone(database: Database) -> Iterator[Session]:
     with database.session() as session:
         session.scalars(select(Revision).with_for_update()).one()
         yield session
-
-
-def current(session: Session) -> int:
-    """Return the number."""
-    return session.scalars(select(Revision.number)).one()

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.core.jobs.world import until
-from tests.services.conftest import Machine, machine
+from tests.services.conftest import Machine, brought_up
 
 pytestmark = pytest.mark.slow
-__all__ = ["machine"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Give a machine of its own, on which no flow has run."""
+    with brought_up(tmp_path_factory.mktemp("flow") / "loans") as made:
+        yield made
 
 
 def over(machine: Machine, job_id: str, patience: float = 300) -> dict[str, Any]:

@@ -115,14 +115,14 @@ def brought_up(repo: Path, database: str | None = None) -> Iterator[Machine]:
         process.wait(240)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """Give the machine whose services keep what they know in SQLite."""
     with brought_up(tmp_path_factory.mktemp("services") / "loans") as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def machine_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Machine]:
     """Give another one, whose services keep it in a real Postgres."""
     with own_database(postgres_server) as url:

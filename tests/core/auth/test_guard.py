@@ -48,11 +48,11 @@ def test_known_keys_outlive_the_database_for_a_minute_and_then_nobody_is_let_in(
     guard = world.guard()
     looks = []
 
-    def away(**_: object) -> None:
+    def away(*_: object) -> None:
         looks.append(time.monotonic())
         raise DatabaseUnavailable("away")
 
-    monkeypatch.setattr(guard._database, "session", away)
+    monkeypatch.setattr(guard._database, "value", away)
     until(lambda: len(looks) >= 2, 3)
     assert not refused(guard, key)
     monkeypatch.setattr("core.auth.guard.GRACE_SECONDS", 0.0)
