@@ -65,6 +65,8 @@ def train(
     for reason in outcome.verdict.reasons:
         console.print(f"  {reason}")
     console.print("Promoted to champion." if outcome.promoted else "Not promoted.")
+    if job is None:  # a job tells by itself
+        _tell_of_training(outcome.version)
 
 
 def promote(
@@ -108,6 +110,17 @@ def compare(
     with atomic_path(output) as temporary:
         temporary.write_text(page(found), encoding="utf-8")
     console.print(f"Wrote {output}.")
+
+
+def _tell_of_training(version: str) -> None:
+    from core.database import database
+    from core.notify import Notifier
+    from training.ledger import Ledger
+    from training.promotion_messages import message_of_training
+
+    repo, settings = context.repo(), context.settings()
+    if (message := message_of_training(Ledger(database(repo, settings), repo.problem.name), version)) is not None:
+        Notifier(settings).send(message)
 
 
 @contextmanager

@@ -153,7 +153,7 @@ class Flow:
         # A retry is a new training: the old one's failure would be the answer again.
         key = work.id if work.attempt == 1 else f"{work.id}-{work.attempt}"
         with closing(self._training()) as client:
-            job = client.train({"promote": True}, idempotency_key=key)
+            job = client.train({"promote": True, "notify": False}, idempotency_key=key)
             work.log(f"training job {job.id}")
 
             def beat(view: JobView) -> None:

@@ -12,6 +12,9 @@ from core.jobs import KEY
 from core.registry import VERSION
 
 VersionPath = Annotated[str, Path(pattern=VERSION, examples=["2"], description="A registered version's number.")]
+_Notify = Annotated[
+    bool, Field(description="False from a program that tells people itself; what a person does is told in any case.")
+]
 
 
 class TrainRequest(BaseModel):
@@ -29,6 +32,7 @@ class TrainRequest(BaseModel):
     since: Moment | None = Field(None, description="Learn from moments from here on.")
     until: Moment | None = Field(None, description="Learn from moments before this.")
     promote: bool = Field(True, description="Whether the gate may promote what passes it.")
+    notify: _Notify = True
     idempotency_key: str | None = Field(None, pattern=KEY, description="As the header Idempotency-Key.")
 
 
@@ -43,9 +47,7 @@ class Reason(BaseModel):
     expected: str | None = Field(
         None, pattern=VERSION, description="The champion it was decided against: a 409 where it is another by now."
     )
-    notify: bool = Field(
-        True, description="False from a program that tells people itself; what a person does is told in any case."
-    )
+    notify: _Notify = True
 
 
 ACCEPTED: dict[str, Any] = {

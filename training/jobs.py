@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +20,20 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 KIND = "train"
-STEPS = ("dataset", "train", "result")
+STEPS = ("dataset", "train", "result", "notify")
 _ATTEMPTS = 3
 
 
-def register_training(jobs: Jobs, repo: FeatureRepo, settings: Settings) -> None:
+def register_training(jobs: Jobs, repo: FeatureRepo, settings: Settings, tell: Callable[[str], object]) -> None:
     """Declare the training job: one at a time, since each takes all cores.
 
-    Its arguments are those of :class:`training.overrides.Overrides`, and ``promote``. Each step may be cut off and run
+    Its arguments are those of :class:`training.overrides.Overrides`, ``promote``, and ``notify``: whether to ``tell``
+    people of the new version. Each step may be cut off and run
     again: the stages are idempotent, and a model that the job has registered is found by the job's id.
     """
 
     def train(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
-        overrides = Overrides.checked(**{k: v for k, v in arguments.items() if k != "promote"})
+        overrides = Overrides.checked(**{k: v for k, v in arguments.items() if k not in ("promote", "notify")})
         environment = {
             **stage_environment(repo),
             "PUNCTUAL_JOB": work.id,
@@ -45,7 +47,10 @@ def register_training(jobs: Jobs, repo: FeatureRepo, settings: Settings) -> None
         command = stage_command(repo, "train") if overrides.plain else punctual("train", *as_options(overrides))
         work.step("dataset", lambda: stage(stage_command(repo, "dataset")), attempts=_ATTEMPTS)
         work.step("train", lambda: stage(command), attempts=_ATTEMPTS)
-        return work.step("result", lambda: result_of(Registry(repo, settings), work.id), attempts=_ATTEMPTS)
+        result = work.step("result", lambda: result_of(Registry(repo, settings), work.id), attempts=_ATTEMPTS)
+        if (version := result["version"]) and arguments.get("notify", True):
+            work.step("notify", lambda: tell(version), attempts=_ATTEMPTS)
+        return result
 
     jobs.queue(KIND, concurrency=1)
     jobs.register(KIND, train, steps=STEPS, queue=KIND)

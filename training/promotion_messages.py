@@ -1,4 +1,4 @@
-"""What people are told of promotions and rollbacks that nobody else tells of, by hand above all."""
+"""What people are told of promotions and rollbacks that nobody else tells of: by hand, or by the gate in a training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from training.ledger import as_dict
 
 if TYPE_CHECKING:
     from core.tables import Promotion
+    from training.ledger import Ledger
 
 
 def message_of(row: Promotion) -> Message:
@@ -33,3 +34,20 @@ def message_of(row: Promotion) -> Message:
     agreed = f", approved by {row.approved_by}" if row.approved_by else ""
     lines = [f"{who} by {row.requested_by}{agreed}.", *row.reasons]
     return Message(f"training.{event}", f"punctual: {row.model}: {what}", "\n".join(lines), {"promotion": as_dict(row)})
+
+
+def message_of_training(ledger: Ledger, version: str) -> Message | None:
+    """Say what the gate did with a version just trained: made it the champion, or asked for that.
+
+    Returns
+    -------
+    Message or None
+        As :func:`message_of`; None where the version is neither the champion nor asked for.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        When the ledger cannot be read.
+    """
+    row = ledger.request(version) or ledger.active()
+    return message_of(row) if row is not None and row.version == version else None

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query, Request, Response
 
 from core.service import json_response, principal, problems, requires
-from training.documents import Reason, VersionPath
+from training.documents import Reason, TrainRequest, VersionPath
 from training.ledger import Ledger, as_dict
 from training.promotion import ANY, Promotions
 
@@ -30,9 +30,7 @@ def add_promotion_routes(app: FastAPI, promotions: Callable[[], Promotions], mov
     """
 
     def asked_by(request: Request, body: Reason) -> Promotions:
-        # Monitoring tells people itself, with the decision behind it.
-        quiet = principal(request).kind == "key" and not body.notify
-        return promotions().quiet() if quiet else promotions()
+        return promotions().quiet() if quiet(request, body) else promotions()
 
     @app.post(
         "/training/models/{version}/promote",
@@ -79,6 +77,11 @@ def add_promotion_routes(app: FastAPI, promotions: Callable[[], Promotions], mov
         before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Rows older than this id.")] = None,
     ) -> Response:
         return json_response({"promotions": [as_dict(row) for row in moves.history(limit, before)]})
+
+
+def quiet(request: Request, body: Reason | TrainRequest) -> bool:
+    """Return whether a program that asks tells people itself, as monitoring does, with the decision behind it."""
+    return principal(request).kind == "key" and not body.notify
 
 
 def person(request: Request) -> str:

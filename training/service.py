@@ -33,8 +33,8 @@ from training.ledger import Ledger, as_dict
 from training.overrides import Overrides, options
 from training.params import TrainParams
 from training.promotion import Promotions
-from training.promotion_messages import message_of
-from training.promotion_routes import add_promotion_routes, person
+from training.promotion_messages import message_of, message_of_training
+from training.promotion_routes import add_promotion_routes, person, quiet
 from training.registry import Registry
 
 log = logging.getLogger("punctual.training")
@@ -52,7 +52,7 @@ class Service:
         self.params = TrainParams.load(Path("params.yaml"))
         self.database = database(repo, settings)
         self.jobs = Jobs("training", repo=repo, settings=settings)
-        register_training(self.jobs, repo, settings)
+        register_training(self.jobs, repo, settings, self._tell_of_training)
         self.reader = RegistryReader(repo, settings)
         self.ledger = Ledger(self.database, repo.problem.name)
         self.notifier = Notifier(settings)
@@ -66,6 +66,10 @@ class Service:
     def _tell(self, row: Promotion) -> None:
         # Who promotes does not wait for a receiver that is away.
         threading.Thread(target=self.notifier.send, args=(message_of(row),), name="notify", daemon=True).start()
+
+    def _tell_of_training(self, version: str) -> None:
+        if (message := message_of_training(self.ledger, version)) is not None:
+            self.notifier.send(message)
 
     def settle(self) -> None:
         """Finish what an earlier process was killed in; where that cannot be now, the next promotion does."""
@@ -137,7 +141,11 @@ def _add_training(app: FastAPI, service: Service) -> None:
         overrides.apply(service.params, service.repo.problem.candidates)  # what does not fit together is told now
         job = service.jobs.start(
             KIND,
-            {"promote": body.promote, **overrides.model_dump(mode="json", exclude_defaults=True)},
+            {
+                "promote": body.promote,
+                "notify": not quiet(request, body),
+                **overrides.model_dump(mode="json", exclude_defaults=True),
+            },
             actor=person(request),
             idempotency_key=body.idempotency_key or idempotency_key,
         )

@@ -67,7 +67,7 @@ def test_from_new_data_to_a_served_champion(on_either: World):
     assert (recorded["actor"], recorded["outcome"]) == (started["actor"], "done")
     assert recorded["detail"]["data_version"] == result["data_version"]
     (train,) = [asked for asked in flows.others.asked if asked[1] == "/training/train"]
-    assert train[2] == {"promote": True}
+    assert train[2] == {"promote": True, "notify": False}
     assert train[3]["idempotency-key"] == job["id"]
 
 

@@ -23,6 +23,7 @@ from tests.core.keys import Keyring, keyring
 from tests.core.wire import Wire, says
 from tests.dashboard.conftest import Served
 from tests.training.loans import Loans, promotions
+from tests.training.test_service import wait
 from training.promotion_messages import message_of
 from training.registry import CHAMPION, Registry
 from training.service import build_app
@@ -142,6 +143,23 @@ def test_of_what_monitoring_does_it_tells_alone_and_a_person_cannot_pass_for_it(
         by_hand.close()
     assert heard.events == ["training.promotion"]
     assert heard.told[0]["text"] == "Promoted by ada.\nso it seems"
+
+
+@pytest.mark.slow
+def test_of_what_the_gate_does_with_a_trained_version_people_hear_unless_who_asked_for_it_tells(
+    trainable, hook, monkeypatch
+):
+    heard, url = hook
+    monkeypatch.setenv("PUNCTUAL_PROMOTION_APPROVALS", "2")  # each is asked for, and none is the champion of the next
+    body = {"candidates": ["hist_gradient_boosting"], "overrides": {"hist_gradient_boosting": {"max_iter": 5}}}
+    with telling(trainable, keyring(trainable.repo), url) as api:
+        for asked in ({"notify": False}, {}, {"promote": False}):
+            job = wait(api, api.post("/training/train", json=body | asked).json()["job_id"])
+            assert job["status"] == "done", job
+            body["overrides"]["hist_gradient_boosting"]["max_iter"] += 1
+    assert heard.events == ["training.promotion"]
+    assert heard.told[0]["subject"] == "punctual: loans: version 2 waits for a second person's approval"
+    assert heard.told[0]["facts"]["promotion"]["requested_by"] == "gate"
 
 
 def test_what_was_killed_half_way_is_told_by_whoever_finishes_it(rivals, keys, hook):

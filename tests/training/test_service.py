@@ -179,7 +179,7 @@ def test_a_training_job_makes_one_version_and_says_what_became_of_it(api, rivals
     assert (result["version"], result["candidate"], result["promoted"]) == ("4", "hist_gradient_boosting", False)
     assert result["metrics"]["auc"] > 0.5
     assert any("champion" in reason for reason in result["reasons"])
-    assert [s["name"] for s in job["steps"]] == ["dataset", "train", "result"]
+    assert [s["name"] for s in job["steps"]] == ["dataset", "train", "result", "notify"]
     assert any("Version 4" in line for line in api.get(f"/training/jobs/{job_id}/log").json()["lines"])
     assert api.get("/training/models/4").json()["lineage"]["override.hist_gradient_boosting.max_iter"] == "5"
     assert rivals.served().version == "1"
