@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("punctual.guard")
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.3
 GRACE_SECONDS = 60.0
 _USED_SECONDS = 60.0
 _AHEAD_SECONDS = 0.5  # by which the clock of another machine may be ahead of ours

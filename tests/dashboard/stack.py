@@ -37,7 +37,7 @@ SERVICES = {
     "prediction": "PUNCTUAL_PORT",
     "monitoring": "PUNCTUAL_MONITORING_PORT",
 }
-_READY_SECONDS = 120
+_READY_SECONDS = 300
 
 
 @dataclass

@@ -260,7 +260,7 @@ class Worker:
     def stop(self) -> int:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 def test_killed_in_the_middle_it_goes_on_with_the_next_chunk(own_world: World) -> None:
@@ -312,7 +312,7 @@ def job_of(jobs: Jobs, job_id: str) -> Job:
 
 
 def wait_for(holds: Any) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from tests.asgi import problem
 from tests.conftest import free_port
+from tests.core.auth.conftest import until
 from tests.serving.world import World, key_for
 
 ROOT = Path(__file__).resolve().parents[2]
+_PATIENCE = 180.0
 SERVE = """
 from core.repo import FeatureRepo
 from core.settings import get_settings
@@ -54,7 +57,7 @@ class Server:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10, headers=key)
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()
             try:
@@ -71,7 +74,7 @@ class Server:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(45)
+            return self.process.wait(_PATIENCE)
         finally:
             self.process.kill()
             self.process.wait()
@@ -158,17 +161,24 @@ def test_several_workers_share_the_port_and_lose_nothing(own_world: World, tmp_p
     assert logged(own_world) == {p["prediction_id"] for a in answers for p in a.json()["predictions"]}
 
 
-def answered(world: World) -> dict[str, dict[str, int]]:
-    """Return how often each worker answered ``/predict``, by status: each counts in a file of its own."""
+def answered(world: World, route: str = "/predict") -> dict[str, dict[str, int]]:
+    """Return how often each worker answered on a route, by status: each counts in a file of its own."""
     folder = world.repo.layout.run / "metrics-prediction"
     found: dict[str, dict[str, int]] = {}
     for path in folder.glob("counter_*.db"):
         counts = found.setdefault(path.stem.removeprefix("counter_"), {})
         for metric in MultiProcessCollector.merge([str(path)], accumulate=False):  # type: ignore[no-untyped-call]
             for sample in metric.samples:
-                if sample.name == "punctual_requests_total" and sample.labels["route"] == "/predict":
+                if sample.name == "punctual_requests_total" and sample.labels["route"] == route:
                     counts[sample.labels["status"]] = int(sample.value)
     return found
+
+
+def answers_of_both(client: httpx.Client, world: World) -> bool:
+    """Ask on a new connection; True when two workers have said that they are ready: one may start later."""
+    with suppress(httpx.TransportError):
+        client.get("/health")
+    return sum(counts.get("200", 0) > 0 for counts in answered(world, "/health").values()) == 2
 
 
 @pytest.mark.slow
@@ -185,8 +195,8 @@ def test_a_rate_limit_holds_over_the_workers_together(own_world: World, tmp_path
     }
     body = {"entities": [{"loan_id": 3000}]}
     try:
-        server.wait_until_ready()
         with httpx.Client(headers=server.client.headers, **fresh) as client, ThreadPoolExecutor(8) as pool:
+            until(lambda: answers_of_both(client, own_world), _PATIENCE)
             answers = list(pool.map(lambda _: client.post("/predict", json=body), range(80)))
         by_worker = answered(own_world)
         other = httpx.Client(headers={"authorization": f"Bearer {second}"}, **fresh)

@@ -70,7 +70,7 @@ def test_of_services_that_start_at_once_one_makes_the_administrator(empty_databa
         )
         for _ in range(3)
     ]
-    said = [process.communicate(timeout=60) for process in processes]
+    said = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert len([out for out, _ in said if out.strip()]) == 1
     from core.auth import Accounts
