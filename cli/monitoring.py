@@ -191,6 +191,8 @@ def _freshness(look: dict[str, Any]) -> str:
 def _skew(look: dict[str, Any]) -> str:
     if "error" in look:
         return str(look["error"])
+    if not look["rows"]:
+        return "nothing to rebuild: no prediction of this window was logged"
     differ = ", ".join(f"{feature} in {count:,}" for feature, count in look["unexplained"].items())
     return f"{look['rows']:,} logged vectors rebuilt" + (f"; other values of {differ}" if differ else ", all the same")
 

@@ -33,7 +33,7 @@ def test_a_turn_sees_what_was_predicted_and_says_what_it_decided(machine: Machin
     for words in (("alarms",), ("reports",), ("decisions",), ("status",)):
         shown = machine.shell.run("monitor", *words)
         assert shown.returncode == 0, shown.stderr
-    assert "2 views, as fresh as promised" in done.stdout
-    assert f"{turn['skew']['rows']:,} logged vectors rebuilt, all the same" in done.stdout
+    assert "2 views, as fresh as promised" in done.stderr
+    assert f"{turn['skew']['rows']:,} logged vectors rebuilt, all the same" in done.stderr
     doctor = machine.shell.run("doctor")
     assert "monitoring service" in doctor.stdout + doctor.stderr
