@@ -16,6 +16,7 @@ from core.errors import InvalidRequest
 from core.progress import console
 
 if TYPE_CHECKING:
+    from core.notify import Message
     from core.tables import Promotion
     from training.promotion import Promotions
 
@@ -52,9 +53,13 @@ def train(
     Rows are split by time, never at random. The gate compares with the champion on the same test rows. A run with
     other candidates, parameters or rows is recorded in MLflow, and leaves DVC's metrics alone.
     """
+    from core.notify import Notifier
     from training.overrides import Overrides, parse_settings
     from training.params import TrainParams
     from training.train import train as run
+
+    # A job tells by itself. What is wrong with the settings is told before anything is made.
+    notifier = Notifier(context.settings()) if job is None else None
 
     overrides = Overrides.checked(candidates=candidate, params=parse_settings(override or []), since=since, until=until)
     outcome = run(context.repo(), TrainParams.load(params), promote=promote, overrides=overrides, job=job)
@@ -65,8 +70,8 @@ def train(
     for reason in outcome.verdict.reasons:
         console.print(f"  {reason}")
     console.print("Promoted to champion." if outcome.promoted else "Not promoted.")
-    if job is None:  # a job tells by itself
-        _tell_of_training(outcome.version)
+    if notifier is not None and (message := _message_of_training(outcome.version)) is not None:
+        notifier.send(message)
 
 
 def promote(
@@ -112,15 +117,13 @@ def compare(
     console.print(f"Wrote {output}.")
 
 
-def _tell_of_training(version: str) -> None:
+def _message_of_training(version: str) -> Message | None:
     from core.database import database
-    from core.notify import Notifier
     from training.ledger import Ledger
     from training.promotion_messages import message_of_training
 
-    repo, settings = context.repo(), context.settings()
-    if (message := message_of_training(Ledger(database(repo, settings), repo.problem.name), version)) is not None:
-        Notifier(settings).send(message)
+    repo = context.repo()
+    return message_of_training(Ledger(database(repo, context.settings()), repo.problem.name), version)
 
 
 @contextmanager

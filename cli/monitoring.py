@@ -159,13 +159,9 @@ def _client() -> MonitoringClient:
 
 def _tell(found: dict[str, Any]) -> None:
     """Show a turn in short."""
-    lines = {
-        "truth": _truth(found["truth"]),
-        "drift": _drift(found["drift"]),
-        "freshness": _freshness(found["freshness"]),
-        "skew": _skew(found["skew"]),
-        "alarms": f"{found['alarms']['open']} open, {len(found['alarms']['opened'])} new",
-    }
+    looks = {"truth": _truth, "drift": _drift, "freshness": _freshness, "skew": _skew}
+    lines = {name: found[name].get("error") or words(found[name]) for name, words in looks.items()}
+    lines["alarms"] = f"{found['alarms']['open']} open, {len(found['alarms']['opened'])} new"
     for row in filter(None, (found["rollback"], found["decision"])):
         lines[row["action"]] = f"{row['outcome']}: {'; '.join(row['reasons'])}"
     console.print(f"{found['since'][:16]} to {found['until'][:16]} UTC, version {found['model_version'] or 'none'}")
@@ -174,23 +170,19 @@ def _tell(found: dict[str, Any]) -> None:
 
 
 def _truth(look: dict[str, Any]) -> str:
-    return look.get("error") or f"{look['labelled']:,} labelled, {look['waiting']:,} wait for their label"
+    return f"{look['labelled']:,} labelled, {look['waiting']:,} wait for their label"
 
 
 def _drift(look: dict[str, Any]) -> str:
-    return look.get("error") or f"{look['verdict']}: {' '.join(look['reasons'])}"
+    return f"{look['verdict']}: {' '.join(look['reasons'])}"
 
 
 def _freshness(look: dict[str, Any]) -> str:
-    if "error" in look:
-        return str(look["error"])
     late = [view["view"] for view in look["views"] if not view["fresh"]]
     return f"older than promised: {', '.join(late)}" if late else f"{len(look['views'])} views, as fresh as promised"
 
 
 def _skew(look: dict[str, Any]) -> str:
-    if "error" in look:
-        return str(look["error"])
     if not look["rows"]:
         return "nothing to rebuild: no prediction of this window was logged"
     differ = ", ".join(f"{feature} in {count:,}" for feature, count in look["unexplained"].items())

@@ -76,7 +76,7 @@ class Database:
     def value(self, query: Executable) -> Any:
         """Return the one value that a query gives; it waits for no writer.
 
-        For what asks all the time: it takes half of a session's processor time.
+        For what asks all the time: it takes less than half of a session's processor time.
 
         Raises
         ------

@@ -1,0 +1,1 @@
+"""A package, since one of its folders is."""

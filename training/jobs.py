@@ -28,8 +28,8 @@ def register_training(jobs: Jobs, repo: FeatureRepo, settings: Settings, tell: C
     """Declare the training job: one at a time, since each takes all cores.
 
     Its arguments are those of :class:`training.overrides.Overrides`, ``promote``, and ``notify``: whether to ``tell``
-    people of the new version. Each step may be cut off and run
-    again: the stages are idempotent, and a model that the job has registered is found by the job's id.
+    people of the new version. Each step may be cut off and run again: the stages are idempotent, and a model that the
+    job has registered is found by the job's id.
     """
 
     def train(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:

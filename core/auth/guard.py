@@ -178,7 +178,7 @@ class Guard:
                 snapshot = self._snapshot
                 if self._database.value(NUMBER) != snapshot.revision:
                     with self._database.session(reading=True) as session:
-                        revision = session.scalars(NUMBER).one()
+                        revision = session.scalars(NUMBER).one()  # of what is read here: it may have risen since
                         snapshot = _Snapshot(revision, _good_keys(session), _live_sessions(session, asked))
             except DatabaseUnavailable as error:
                 if not self._away:

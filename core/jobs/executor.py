@@ -24,7 +24,7 @@ log = logging.getLogger("punctual.jobs")
 
 _LEAD_SECONDS = 1.0
 _LOOKS = 5  # for jobs that were given up: once in so many times
-_QUEUE_SECONDS = 1.0
+_QUEUE_SECONDS = 1.0  # a look is several statements, and most find nothing
 _STOP_SECONDS = 15.0
 # A job that takes the service with it each time (no memory, say) is given up at some time.
 _RECOVERIES = 20

@@ -110,7 +110,7 @@ def test_killed_its_services_stop_by_themselves_and_the_next_up_takes_over(shell
     process.kill()
     process.wait()
     ports = [shell.environment[name] for name in SERVICE_PORTS]
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 60
     while left := [port for port in ports if listens(f"127.0.0.1:{port}")]:
         assert time.monotonic() < deadline, f"{left} are still taken"
         time.sleep(0.1)

@@ -45,9 +45,7 @@ class MlflowServer:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}", "--workers", "1"]
         command += ["--artifacts-destination", str(self.folder / "artifacts"), "--serve-artifacts"]
-        # None of it is our code to measure, and nothing here needs its runners of jobs.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # nothing here needs its runners
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True

@@ -260,7 +260,7 @@ class Worker:
     def stop(self) -> int:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(120)
+        return self.process.wait(30)
 
 
 def test_killed_in_the_middle_it_goes_on_with_the_next_chunk(own_world: World) -> None:

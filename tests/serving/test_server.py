@@ -74,7 +74,7 @@ class Server:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(_PATIENCE)
+            return self.process.wait(45)
         finally:
             self.process.kill()
             self.process.wait()
@@ -174,7 +174,7 @@ def answered(world: World, route: str = "/predict") -> dict[str, dict[str, int]]
     return found
 
 
-def answers_of_both(client: httpx.Client, world: World) -> bool:
+def both_answer(client: httpx.Client, world: World) -> bool:
     """Ask on a new connection; True when two workers have said that they are ready: one may start later."""
     with suppress(httpx.TransportError):
         client.get("/health")
@@ -196,7 +196,7 @@ def test_a_rate_limit_holds_over_the_workers_together(own_world: World, tmp_path
     body = {"entities": [{"loan_id": 3000}]}
     try:
         with httpx.Client(headers=server.client.headers, **fresh) as client, ThreadPoolExecutor(8) as pool:
-            until(lambda: answers_of_both(client, own_world), _PATIENCE)
+            until(lambda: both_answer(client, own_world), _PATIENCE)
             answers = list(pool.map(lambda _: client.post("/predict", json=body), range(80)))
         by_worker = answered(own_world)
         other = httpx.Client(headers={"authorization": f"Bearer {second}"}, **fresh)

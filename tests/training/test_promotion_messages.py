@@ -160,6 +160,15 @@ def test_of_what_the_gate_does_with_a_trained_version_people_hear_unless_who_ask
     assert heard.events == ["training.promotion"]
     assert heard.told[0]["subject"] == "punctual: loans: version 2 waits for a second person's approval"
     assert heard.told[0]["facts"]["promotion"]["requested_by"] == "gate"
+    shell, words = shell_for(trainable.folder), ("train", "--candidate", "hist_gradient_boosting")
+    wrong = shell.run(*words, PUNCTUAL_NOTIFY_WEBHOOK="ftp://x")
+    assert_one_clear_line(wrong, 1, "PUNCTUAL_NOTIFY_WEBHOOK")
+    by_hand = shell.run(*words, PUNCTUAL_NOTIFY_WEBHOOK=url, PUNCTUAL_PROMOTION_APPROVALS="2")
+    assert by_hand.returncode == 0, by_hand.stderr
+    assert [one["facts"]["promotion"]["version"] for one in heard.told] == [
+        "2",
+        "4",
+    ]  # nothing was made of the wrong one
 
 
 def test_what_was_killed_half_way_is_told_by_whoever_finishes_it(rivals, keys, hook):

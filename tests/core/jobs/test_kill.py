@@ -99,7 +99,7 @@ def test_of_two_services_one_runs_the_jobs_and_both_can_ask(repo, store):
         assert not looker.leads
         assert sorted((repo.layout.data / "out").read_text().split()) == list("01234")  # none was run twice
         server.terminate()
-        assert server.wait(120) == 0
+        assert server.wait(30) == 0
         until(lambda: looker.leads, "taking over")
         assert finished(looker, looker.start("shell", {"script": "true"}, actor="a")).status == "done"
     finally:
