@@ -143,3 +143,43 @@ def test_killed_it_leaves_no_worker_behind(repo: FeatureRepo):
         while not gone(port):
             assert time.monotonic() < deadline, "a worker still listens"
             time.sleep(0.05)
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """Return one whole answer, headers and body."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        found += connection.recv(4096)
+    head, _, body = found.partition(b"\r\n\r\n")
+    length = next(
+        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+    )
+    while len(body) < length:
+        body += connection.recv(4096)
+    return head.lower() + b"\r\n\r\n" + body
+
+
+@pytest.mark.slow
+def test_a_refusal_leaves_the_connection_good_or_says_that_it_closes(repo: FeatureRepo, keys: Keyring):
+    port = free_port()
+    head = b"POST /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n"
+    with served(repo, port):
+        answer(f"http://127.0.0.1:{port}/pid")
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            for _ in range(2):  # what is left of the first body would end the connection under the second request
+                connection.sendall(head % 7)
+                connection.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    connection.recv(1)
+                connection.settimeout(30)
+                connection.sendall(b'{"a":1}')
+                found = read_answer(connection)
+                assert found.startswith(b"http/1.1 404")
+                assert b"connection: close" not in found
+        for length in (7, 10**9):  # one that does not come in time, and one that nobody would wait for
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall(head % length)
+                found = read_answer(connection)
+                assert found.startswith(b"http/1.1 404")
+                assert b"connection: close" in found
+                assert connection.recv(1) == b""

@@ -10,7 +10,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import httpx
@@ -188,20 +187,18 @@ def test_a_rate_limit_holds_over_the_workers_together(own_world: World, tmp_path
     # An hour, so that the window does not slide on while the test is at work.
     server = Server(own_world, tmp_path / "server.log", PUNCTUAL_WORKERS="2", PUNCTUAL_RATE_LIMIT_KEY="20/hour")
     # Each request on a connection of its own, which the system gives to one worker or the other.
-    fresh: dict[str, Any] = {
-        "limits": httpx.Limits(max_keepalive_connections=0),
-        "base_url": server.client.base_url,
-        "timeout": 10,
-    }
+    alone = {**server.client.headers, "connection": "close"}
+    client = httpx.Client(base_url=server.client.base_url, timeout=10, headers=alone)
     body = {"entities": [{"loan_id": 3000}]}
     try:
-        with httpx.Client(headers=server.client.headers, **fresh) as client, ThreadPoolExecutor(8) as pool:
+        with client, ThreadPoolExecutor(8) as pool:
             until(lambda: both_answer(client, own_world), _PATIENCE)
             answers = list(pool.map(lambda _: client.post("/predict", json=body), range(80)))
-        by_worker = answered(own_world)
-        other = httpx.Client(headers={"authorization": f"Bearer {second}"}, **fresh)
-        with other, ThreadPoolExecutor(8) as pool:
-            others = list(pool.map(lambda _: other.post("/predict", json=body).status_code, range(30)))
+            by_worker = answered(own_world)
+            as_other = {"authorization": f"Bearer {second}"}
+            others = list(
+                pool.map(lambda _: client.post("/predict", json=body, headers=as_other).status_code, range(30))
+            )
     finally:
         server.stop()
     refused = [answer for answer in answers if answer.status_code != httpx.codes.OK]
