@@ -69,7 +69,7 @@ class PredictionIds:
 class PredictionLog(PartWriter):
     """Writes predictions, one dict of :data:`SCHEMA`'s columns each.
 
-    JSON columns come as objects, as pairs of (names, values), which take a third of the memory, or encoded already.
+    JSON columns come as objects, as pairs of (names, values), or encoded already.
 
     Parameters
     ----------

@@ -207,7 +207,7 @@ class Predictor:
                         "predicted_at": now,
                         "served_at": served,
                         "entity": turn.rows[i],
-                        "features": (self._names, seen[i]),  # the writer makes an object of it
+                        "features": (self._names, seen[i]),  # the log makes an object of it
                         "features_as_of": as_of[i],
                         "stale": stale,
                         "correlation_id": call.request,

@@ -11,8 +11,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ log = logging.getLogger("punctual.predictions")
 
 Row = dict[str, Any]
 _PART_ROWS = 5_000
-# The interpreter runs one thread at a time. Rows are made ready in small portions with a breath between them, so that
-# no request waits for more than a portion; a table costs by the column, so it is made of several portions.
-_PORTION_ROWS = 50
-_TABLE_ROWS = 5 * _PORTION_ROWS
+# The interpreter runs one thread at a time, and two that both want it take longer than one after the other. So a row is
+# encoded by whoever appends it, and the thread does what runs without the interpreter; it makes columns of a few rows
+# at a time, with a breath in between.
+_TABLE_ROWS = 250
 _BREATH_SECONDS = 0.001
 _RETRY_SECONDS = 1.0
 _MACHINE = SystemClock()
@@ -65,7 +66,7 @@ class PartWriter:
     moment : str
         The column that says which day a part belongs to.
     encode : mapping of str to callable
-        What makes of some columns' values what is stored.
+        What makes of some columns' values what is stored, as soon as a row is appended.
     flush_seconds : float
         How long a row waits at most before it is written, while the disk keeps up.
     """
@@ -79,12 +80,15 @@ class PartWriter:
         encode: Mapping[str, Callable[[Any], bytes]] | None = None,
         flush_seconds: float = 1.0,
     ) -> None:
-        self._folder, self._schema, self._moment = folder, schema, moment
-        self._encode = dict(encode or {})
+        names, encode = schema.names, encode or {}
+        self._folder, self._schema = folder, schema
+        self._values = itemgetter(*names)
+        self._encode = [(names.index(name), function) for name, function in encode.items()]
+        self._id, self._moment = itemgetter(names.index("prediction_id")), itemgetter(names.index(moment))
         # A dictionary of values that hardly repeat would be work for nothing.
-        self._repeating = [name for name in schema.names if name not in self._encode and name != "prediction_id"]
+        self._repeating = [name for name in names if name not in encode and name != "prediction_id"]
         self._flush_seconds = flush_seconds
-        self._waiting: deque[Row] = deque()
+        self._waiting: deque[Sequence[Any]] = deque()
         self._wake = threading.Condition()
         self._written = threading.Condition()
         self._done = 0  # rows written since the start
@@ -102,13 +106,13 @@ class PartWriter:
     def waited(self) -> float:
         """Return for how many seconds the oldest row has waited; 0 when none does."""
         try:
-            return max(0.0, (_MACHINE.now() - self._waiting[0][self._moment]).total_seconds())
+            return max(0.0, (_MACHINE.now() - self._moment(self._waiting[0])).total_seconds())
         except IndexError:
             return 0.0
 
     def append(self, rows: list[Row]) -> None:
         """Take rows; does not wait for the disk."""
-        self._waiting.extend(rows)
+        self._waiting.extend(map(self._encoded, rows))
         if len(self._waiting) >= _PART_ROWS:
             with self._wake:
                 self._wake.notify()
@@ -160,21 +164,22 @@ class PartWriter:
                 if self._wake.wait_for(lambda: self._closing, _RETRY_SECONDS):
                     return
 
-    def _table(self, rows: list[Row]) -> pa.Table:
+    def _encoded(self, row: Row) -> Sequence[Any]:
+        """Return what is stored of a row, in the order of the schema."""
+        values = list(self._values(row))
+        for place, encode in self._encode:
+            values[place] = encode(values[place])
+        return values
+
+    def _table(self, rows: Sequence[Sequence[Any]]) -> pa.Table:
         tables = []
         for start in range(0, len(rows), _TABLE_ROWS):
-            columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
-            for first in range(start, min(start + _TABLE_ROWS, len(rows)), _PORTION_ROWS):
-                self._fill(columns, rows[first : first + _PORTION_ROWS])
-                if not (self._closing or self._hurry):
-                    time.sleep(_BREATH_SECONDS)
-            tables.append(pa.table(columns, schema=self._schema))
+            columns = zip(*rows[start : start + _TABLE_ROWS], strict=True)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+            tables.append(pa.Table.from_arrays(arrays, schema=self._schema))
+            if not (self._closing or self._hurry):
+                time.sleep(_BREATH_SECONDS)
         return pa.concat_tables(tables)
-
-    def _fill(self, columns: dict[str, list[Any]], rows: list[Row]) -> None:
-        for name, column in columns.items():
-            encode = self._encode.get(name)
-            column += [row[name] for row in rows] if encode is None else [encode(row[name]) for row in rows]
 
     def _is_due(self) -> bool:
         return self._closing or self._hurry or len(self._waiting) >= _PART_ROWS
@@ -184,8 +189,8 @@ class PartWriter:
         rows = [self._waiting[i] for i in range(count)]
         try:
             table = self._table(rows)
-            day = rows[0][self._moment].strftime("%Y-%m-%d")
-            path = self._folder / day / f"{rows[0]['prediction_id']}-{os.getpid()}.parquet"
+            day = self._moment(rows[0]).strftime("%Y-%m-%d")
+            path = self._folder / day / f"{self._id(rows[0])}-{os.getpid()}.parquet"
             with atomic_path(path) as temporary:
                 pq.write_table(table, temporary, compression="zstd", use_dictionary=self._repeating)
         except OSError as error:
