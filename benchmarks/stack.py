@@ -151,8 +151,8 @@ class Stack:
     def bare(self) -> Iterator[Server]:
         """Run a FastAPI route that does nothing, on the same server in the same configuration."""
         port = free_port()
-        command = [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop", "--no-ws", "--no-log"]
-        with _server([*command, "--port", str(port), "benchmarks.bare:app"], port, "/health", {}, self.log) as server:
+        command = [sys.executable, "-m", "uvicorn", "benchmarks.bare:app", "--no-access-log", "--log-level", "error"]
+        with _server([*command, "--ws", "none", "--port", str(port)], port, "/health", {}, self.log) as server:
             yield server
 
     @contextmanager

@@ -1,16 +1,16 @@
-"""Runs a service on granian: a free port or a clear error, TLS, metrics over all workers, and an orderly end."""
+"""Runs a service on uvicorn: a free port or a clear error, TLS, metrics over all workers, and an orderly end."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import socket
-from importlib.util import find_spec
+import ssl
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from core.errors import ConfigError, PortInUse
+from core.errors import ConfigError, PortInUse, PunctualError
 from core.processes import follow_standard_input
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 METRICS_DIR = "PUNCTUAL_METRICS_DIR"  # set for workers, who count there together: see core.service.metrics
+_IDLE_SECONDS = 75  # longer than clients keep a connection: one that they are about to use must not be closing
+_HUNG_SECONDS = 60  # a worker that does not run a thread for so long is killed, and started again
 TIED = "PUNCTUAL_TIED"  # set by who starts us: stop when standard input closes, which it does when they die
 
 
@@ -61,37 +63,79 @@ def run(target: str, repo: FeatureRepo, settings: Settings, *, name: str, settin
     PortInUse, ConfigError
         Before anything listens.
     """
-    from granian import Granian
-    from granian.constants import Interfaces, Loops
-
-    port = int(getattr(settings, setting))
-    check_port(settings, port, setting)
-    cert, key = tls_files(settings)
     # Workers build the app from the environment: whatever this process was told, they must see.
     os.environ["PUNCTUAL_FEATURE_REPO"] = str(repo.layout.repo)
+    check_port(settings, int(getattr(settings, setting)), setting)
     if workers > 1:
         os.environ[METRICS_DIR] = str(_empty(repo.layout.run / f"metrics-{name}"))
-        # A forked worker would count as this process does: by itself. It must import the metrics anew, folder in hand.
-        multiprocessing.set_start_method("spawn", force=True)
+    supervise(target, settings, setting=setting, workers=workers, ws="none")
+
+
+def supervise(
+    target: str, settings: Settings, *, setting: str, workers: int = 1, stop_seconds: int = 40, **options: Any
+) -> None:
+    """Keep workers serving an app until SIGTERM or SIGINT; one that ends by itself is started again.
+
+    Parameters
+    ----------
+    target : str
+        ``module:factory`` of the app.
+    settings : Settings
+        Host, TLS, and in ``setting`` the port.
+    workers : int
+        Worker processes.
+    stop_seconds : int
+        How long requests in hand, and open WebSockets, may last after the signal.
+    **options
+        More of ``uvicorn.Config``.
+
+    Raises
+    ------
+    PortInUse, ConfigError
+        Before anything listens.
+    PunctualError
+        When the app cannot be started.
+    """
+    from uvicorn import Config
+    from uvicorn.config import STARTUP_FAILURE
+
+    from core.protocol import BoundedHttp
+    from core.supervisor import Supervisor
+
+    check_port(settings, int(getattr(settings, setting)), setting)
+    cert, key = tls_files(settings)
     if os.environ.pop(TIED, None):
         follow_standard_input()
-    Granian(
+    config = Config(
         target,
         factory=True,
-        address=settings.host,
-        port=port,
+        host=settings.host,
+        port=int(getattr(settings, setting)),
         workers=workers,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop if find_spec("uvloop") else Loops.auto,
-        websockets=False,
-        log_enabled=False,
-        workers_kill_timeout=40,
-        respawn_failed_workers=True,
-        backlog=2048,
-        ssl_cert=cert,
-        ssl_key=key,
-        process_name=f"punctual-{name}" if find_spec("setproctitle") else None,
-    ).serve()
+        http=BoundedHttp,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # core.service.harden knows whom to believe
+        server_header=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=stop_seconds,
+        timeout_worker_healthcheck=_HUNG_SECONDS,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
+        ssl_context_factory=_tls if cert else None,
+        **options,
+    )
+    supervisor = Supervisor(config, [config.bind_socket()])
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise PunctualError(f"{target} could not be started.", hint="The lines above say why.")
+
+
+def _tls(_: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = default()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
 
 
 def tls_files(settings: Settings) -> tuple[Path | None, Path | None]:

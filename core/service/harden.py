@@ -22,7 +22,6 @@ from core.addresses import client_address, host_name
 from core.errors import InvalidRequest, PunctualError, TimedOut
 from core.logs import correlation_id
 from core.service.access import Endpoint, bounded, guarded
-from core.service.body import discard_body
 from core.service.problems import error_response, unexpected_response
 from core.service.reference import PAGE_POLICY
 
@@ -37,7 +36,6 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 _CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_CLOSE = (b"connection", b"close")
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 UNMATCHED = "unmatched"
 _WANTED = frozenset(
@@ -82,7 +80,6 @@ class Harden:
         self._proxies = frozenset(settings.trusted_proxies)
         self._https = settings.tls_cert is not None
         self._timeout = settings.request_timeout
-        self._max_body_bytes = app.state.max_body_bytes
         self._metrics = app.state.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,8 +116,6 @@ class Harden:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if status >= 400 and not await discard_body(scope, receive, self._max_body_bytes):
-                    headers.append(_CLOSE)
                 message["headers"] = [*message["headers"], *headers]
             await send(message)
 

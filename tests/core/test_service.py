@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from itertools import chain, repeat
 from typing import Any
 
 import httpx
@@ -219,7 +218,7 @@ def test_a_lie_about_the_length_is_no_way_in(service: Api, length: str) -> None:
 
 
 def test_a_client_that_goes_away_is_no_bug(service: Api, caplog: pytest.LogCaptureFixture) -> None:
-    parts = chain([{"type": "http.request", "body": b"ab", "more_body": True}], repeat({"type": "http.disconnect"}))
+    parts = iter(({"type": "http.request", "body": b"ab", "more_body": True}, {"type": "http.disconnect"}))
 
     async def receive() -> dict[str, Any]:
         return next(parts)
