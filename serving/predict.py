@@ -219,7 +219,8 @@ class Predictor:
             if self._shadow is not None and not call.what_if:
                 given = [answer["prediction_id"] for answer in answers]
                 self._shadow.offer(given, first, scores, columns, now, self.model.version, call.actor)
-        self._log.append(records)
+        taken, loop = self._log.append(records), asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._log.prepare, taken)  # the answers go out before the second of the two
         if self._metrics:
             self._metrics.predicted(records)
 

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -28,10 +28,11 @@ from serving.memory import Trimmer
 log = logging.getLogger("punctual.predictions")
 
 Row = dict[str, Any]
+Taken = list[Any]  # a row's values, in the order of the schema
 _PART_ROWS = 5_000
-# The interpreter runs one thread at a time, and two that both want it take longer than one after the other. So a row is
-# encoded by whoever appends it, and the thread does what runs without the interpreter; it makes columns of a few rows
-# at a time, with a breath in between.
+# The interpreter runs one thread at a time, and two that both want it take longer than one after the other. So rows are
+# best encoded by whoever appended them, once their answers are out, and the thread does what runs without the
+# interpreter; it makes columns of a few rows at a time, with a breath in between.
 _TABLE_ROWS = 250
 _BREATH_SECONDS = 0.001
 _RETRY_SECONDS = 1.0
@@ -66,7 +67,7 @@ class PartWriter:
     moment : str
         The column that says which day a part belongs to.
     encode : mapping of str to callable
-        What makes of some columns' values what is stored, as soon as a row is appended.
+        What makes of some columns' values what is stored; of what it has made already it makes the same again.
     flush_seconds : float
         How long a row waits at most before it is written, while the disk keeps up.
     """
@@ -88,7 +89,7 @@ class PartWriter:
         # A dictionary of values that hardly repeat would be work for nothing.
         self._repeating = [name for name in names if name not in encode and name != "prediction_id"]
         self._flush_seconds = flush_seconds
-        self._waiting: deque[Sequence[Any]] = deque()
+        self._waiting: deque[Taken] = deque()
         self._wake = threading.Condition()
         self._written = threading.Condition()
         self._done = 0  # rows written since the start
@@ -110,12 +111,20 @@ class PartWriter:
         except IndexError:
             return 0.0
 
-    def append(self, rows: list[Row]) -> None:
-        """Take rows; does not wait for the disk."""
-        self._waiting.extend(map(self._encoded, rows))
+    def append(self, rows: list[Row]) -> list[Taken]:
+        """Take rows; does not wait for the disk. What it returns may be given to :meth:`prepare`."""
+        taken = [list(values) for values in map(self._values, rows)]
+        self._waiting.extend(taken)
         if len(self._waiting) >= _PART_ROWS:
             with self._wake:
                 self._wake.notify()
+        return taken
+
+    def prepare(self, taken: list[Taken]) -> None:
+        """Encode rows that were taken, at a moment when nobody waits; what is not prepared, the thread encodes."""
+        for values in taken:
+            for place, encode in self._encode:
+                values[place] = encode(values[place])
 
     def flush(self, timeout: float = 10.0) -> None:
         """Wait until everything taken so far is on disk.
@@ -164,17 +173,12 @@ class PartWriter:
                 if self._wake.wait_for(lambda: self._closing, _RETRY_SECONDS):
                     return
 
-    def _encoded(self, row: Row) -> Sequence[Any]:
-        """Return what is stored of a row, in the order of the schema."""
-        values = list(self._values(row))
-        for place, encode in self._encode:
-            values[place] = encode(values[place])
-        return values
-
-    def _table(self, rows: Sequence[Sequence[Any]]) -> pa.Table:
+    def _table(self, rows: list[Taken]) -> pa.Table:
         tables = []
         for start in range(0, len(rows), _TABLE_ROWS):
-            columns = zip(*rows[start : start + _TABLE_ROWS], strict=True)
+            some = rows[start : start + _TABLE_ROWS]
+            self.prepare(some)
+            columns = zip(*some, strict=True)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
             tables.append(pa.Table.from_arrays(arrays, schema=self._schema))
             if not (self._closing or self._hurry):
