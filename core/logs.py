@@ -12,7 +12,7 @@ from core.masks import mask, mask_text
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 
 _RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_NOISY = ("feast", "mlflow", "alembic", "httpx", "urllib3", "matplotlib", "git")
+_NOISY = ("feast", "mlflow", "alembic", "httpx", "urllib3", "matplotlib", "git", "uvicorn")
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:

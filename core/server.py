@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 METRICS_DIR = "PUNCTUAL_METRICS_DIR"  # set for workers, who count there together: see core.service.metrics
 _IDLE_SECONDS = 75  # longer than clients keep a connection: one that they are about to use must not be closing
-_HUNG_SECONDS = 60  # a worker that does not run a thread for so long is killed, and started again
 TIED = "PUNCTUAL_TIED"  # set by who starts us: stop when standard input closes, which it does when they die
 
 
@@ -120,7 +119,6 @@ def supervise(
         server_header=False,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=stop_seconds,
-        timeout_worker_healthcheck=_HUNG_SECONDS,
         ssl_certfile=cert,
         ssl_keyfile=key,
         ssl_context_factory=_tls if cert else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -14,12 +15,13 @@ from fastapi.openapi.utils import get_openapi
 
 from core.auth import Accounts, Guard
 from core.database import database
+from core.errors import PunctualError
 from core.logs import setup_logs
 from core.processes import follow_parent
 from core.repo import FeatureRepo
 from core.service.access import GuardedRoute
 from core.service.health import Check, add_health
-from core.service.limits import Limiter
+from core.service.limits import Limiter, read_limits
 from core.service.metrics import RequestMetrics, add_metrics, keep_told
 from core.service.problems import Problem, add_handlers
 from core.service.reference import add_reference
@@ -28,6 +30,9 @@ from core.settings import Settings, get_settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+log = logging.getLogger("punctual.service")
+
+CANNOT_START = 3  # how a worker ends that must not be started again: uvicorn's own number for it
 _DESCRIPTION = (
     "Every path is also there under `/v1`. Send an API key or a session token as `Authorization: Bearer …`. "
     "Errors are RFC 9457 problem details; `X-Request-ID` is taken over or given, and finds a request in the logs."
@@ -66,6 +71,7 @@ def create_app(
     ConfigError
         When a limit cannot be read.
     """
+    read_limits(settings)  # wrong ones are told of before anything is started
     metrics = RequestMetrics(name)
 
     @asynccontextmanager
@@ -111,10 +117,20 @@ def create_app(
 
 
 def from_settings(build: Callable[[FeatureRepo, Settings], ASGIApp]) -> ASGIApp:
-    """Make the app that a server process serves: of the repo, and with the logs, that the settings name."""
-    settings = get_settings()
-    setup_logs(settings.log_level, settings.log_format)
-    return build(FeatureRepo.load(settings.feature_repo), settings)
+    """Make the app that a server process serves: of the repo, and with the logs, that the settings name.
+
+    Raises
+    ------
+    SystemExit
+        When a setting or the repo is wrong; the log says what. No further try would go better.
+    """
+    try:
+        settings = get_settings()
+        setup_logs(settings.log_level, settings.log_format)
+        return build(FeatureRepo.load(settings.feature_repo), settings)
+    except PunctualError as error:
+        log.error("the service cannot start: %s", error)
+        raise SystemExit(CANNOT_START) from None
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

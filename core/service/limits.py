@@ -38,6 +38,7 @@ _LEASE_SECONDS = 1.0
 _REFUSAL_SECONDS = 0.2  # for so long a refusal is repeated without asking again
 _AWAY_SECONDS = 1.0
 _MOST_LEASES = 50_000
+_COUNTED_BY = ("key", "address", "login")
 
 
 def read_limit(name: str, text: str) -> RateLimitItem:
@@ -54,6 +55,17 @@ def read_limit(name: str, text: str) -> RateLimitItem:
         raise ConfigError(
             f"PUNCTUAL_{name.upper()}={text!r} is no rate limit.", hint="Write a number and a unit, as in 100/minute."
         ) from error
+
+
+def read_limits(settings: Settings) -> dict[str, RateLimitItem]:
+    """Read the limits of the settings, by whom they count.
+
+    Raises
+    ------
+    ConfigError
+        When one cannot be read.
+    """
+    return {by: read_limit(f"rate_limit_{by}", getattr(settings, f"rate_limit_{by}")) for by in _COUNTED_BY}
 
 
 @dataclass(slots=True)
@@ -77,9 +89,7 @@ class Limiter:
     """
 
     def __init__(self, settings: Settings, metrics: RequestMetrics) -> None:
-        self._key = read_limit("rate_limit_key", settings.rate_limit_key)
-        self._address = read_limit("rate_limit_address", settings.rate_limit_address)
-        self._login = read_limit("rate_limit_login", settings.rate_limit_login)
+        self._key, self._address, self._login = map(read_limits(settings).__getitem__, _COUNTED_BY)
         self._own = {settings.rate_limit_key: self._key}
         self._metrics = metrics
         self._workers = settings.workers

@@ -169,3 +169,38 @@ def test_a_refusal_leaves_the_connection_good(repo: FeatureRepo, keys: Keyring):
                 connection.sendall(b"POST /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 7\r\n\r\n")
                 assert read_answer(connection).startswith(b"http/1.1 404")
                 connection.sendall(b'{"a":1}')
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_started_again(repo: FeatureRepo):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/pid"
+    with served(repo, port) as process:
+        first = answer(url).json()["pid"]
+        os.kill(first, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        pid = first
+        while pid == first:
+            assert time.monotonic() < deadline
+            try:
+                pid = httpx.get(url, timeout=30).json()["pid"]
+            except httpx.TransportError:  # it was under way to the one that died
+                time.sleep(0.05)
+        assert pid != process.pid
+    assert process.returncode == 0
+    assert gone(port)
+
+
+@pytest.mark.slow
+def test_a_wrong_setting_ends_it_with_words(repo: FeatureRepo):
+    given = {"PUNCTUAL_FEATURE_REPO": str(repo.layout.repo), "PUNCTUAL_PORT": str(free_port())}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.core.tiny", "2"],
+        cwd=ROOT,
+        env={**os.environ, **given, "PUNCTUAL_RATE_LIMIT_KEY": "often"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "PUNCTUAL_RATE_LIMIT_KEY='often' is no rate limit" in done.stderr

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from core.repo import FeatureRepo
 from core.server import run
-from core.service import PUBLIC, create_app, harden, json_response, requires
-from core.settings import get_settings
+from core.service import PUBLIC, create_app, from_settings, harden, json_response, requires
+from core.settings import Settings, get_settings
 
 
 @asynccontextmanager
@@ -21,9 +21,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def create() -> Any:
-    settings = get_settings()
-    repo = FeatureRepo.load(settings.feature_repo)
+def build(repo: FeatureRepo, settings: Settings) -> Any:
     app = create_app("tiny", name="tiny", lifespan=lifespan, checks={}, repo=repo, settings=settings)
 
     @app.get("/pid", openapi_extra=requires(PUBLIC))
@@ -31,6 +29,10 @@ def create() -> Any:
         return json_response({"pid": os.getpid()})
 
     return harden(app)
+
+
+def create() -> Any:
+    return from_settings(build)
 
 
 if __name__ == "__main__":
