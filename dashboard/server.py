@@ -24,4 +24,5 @@ def run(settings: Settings) -> None:
         setting="dashboard_port",
         stop_seconds=5,  # an open tab is a connection that never ends by itself
         ws="websockets-sansio",
+        ws_per_message_deflate=False,  # as Streamlit has it: its messages are many and small
     )
