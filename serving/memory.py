@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from time import monotonic
 
-# It takes 10 to 15 ms, in which requests wait for memory too: seldom enough to be no matter for one in a hundred.
-_SECONDS = 5.0
+# It takes 10 to 15 ms, in which requests wait for memory too: after so many rows, of a few kilobytes each, it is due.
+_ROWS = 1_500
 
 
 class Trimmer:
     """Calls glibc's ``malloc_trim`` every now and then; where there is no glibc it does nothing."""
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
-        self._seconds, self._last = seconds, monotonic()
+    def __init__(self, rows: int = _ROWS) -> None:
+        self._most, self._rows = rows, 0
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
-    def maybe(self) -> bool:
-        """Trim, if it is due; say whether it was."""
-        now = monotonic()
-        if self._trim is None or now - self._last < self._seconds:
+    def maybe(self, rows: int) -> bool:
+        """Trim, if by now so many rows were freed that it is due; say whether it was."""
+        self._rows += rows
+        if self._trim is None or self._rows < self._most:
             return False
-        self._last = now
+        self._rows = 0
         self._trim(0)
         return True

@@ -158,8 +158,9 @@ class PartWriter:
             with self._wake:
                 self._wake.wait_for(self._is_due, self._flush_seconds)
                 self._hurry, closing = False, self._closing
+            before = self._done
             self._write_waiting()
-            trimmer.maybe()
+            trimmer.maybe(self._done - before)
 
     def _write_waiting(self) -> None:
         """Write what waits by now, trying until the disk takes it; when stopping, only once."""
