@@ -64,7 +64,7 @@ def run(target: str, repo: FeatureRepo, settings: Settings, *, name: str, settin
     """
     # Workers build the app from the environment: whatever this process was told, they must see.
     os.environ["PUNCTUAL_FEATURE_REPO"] = str(repo.layout.repo)
-    check_port(settings, int(getattr(settings, setting)), setting)
+    check_port(settings, int(getattr(settings, setting)), setting)  # before the folder of one that runs is emptied
     if workers > 1:
         os.environ[METRICS_DIR] = str(_empty(repo.layout.run / f"metrics-{name}"))
     supervise(target, settings, setting=setting, workers=workers, ws="none")
@@ -101,7 +101,8 @@ def supervise(
     from core.protocol import BoundedHttp
     from core.supervisor import Supervisor
 
-    check_port(settings, int(getattr(settings, setting)), setting)
+    port = int(getattr(settings, setting))
+    check_port(settings, port, setting)
     cert, key = tls_files(settings)
     if os.environ.pop(TIED, None):
         follow_standard_input()
@@ -109,7 +110,7 @@ def supervise(
         target,
         factory=True,
         host=settings.host,
-        port=int(getattr(settings, setting)),
+        port=port,
         workers=workers,
         http=BoundedHttp,
         lifespan="on",

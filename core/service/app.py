@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from uvicorn.config import STARTUP_FAILURE
 
 from core.auth import Accounts, Guard
 from core.database import database
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("punctual.service")
 
-CANNOT_START = 3  # how a worker ends that must not be started again: uvicorn's own number for it
 _DESCRIPTION = (
     "Every path is also there under `/v1`. Send an API key or a session token as `Authorization: Bearer …`. "
     "Errors are RFC 9457 problem details; `X-Request-ID` is taken over or given, and finds a request in the logs."
@@ -130,7 +130,7 @@ def from_settings(build: Callable[[FeatureRepo, Settings], ASGIApp]) -> ASGIApp:
         return build(FeatureRepo.load(settings.feature_repo), settings)
     except PunctualError as error:
         log.error("the service cannot start: %s", error)
-        raise SystemExit(CANNOT_START) from None
+        raise SystemExit(STARTUP_FAILURE) from None
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

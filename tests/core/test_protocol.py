@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -38,11 +37,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-@contextmanager
-def serving() -> Iterator[int]:
-    port = free_port()
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    number = free_port()
     options: dict[str, Any] = {"http": Hasty, "ws": "none", "lifespan": "off", "log_config": None}
-    server = Server(Config(app, port=port, **options))
+    server = Server(Config(app, port=number, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
     deadline = time.monotonic() + PATIENCE
@@ -50,16 +49,10 @@ def serving() -> Iterator[int]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     try:
-        yield port
+        yield number
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with serving() as number:
-        yield number
 
 
 @pytest.fixture
