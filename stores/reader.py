@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidRequest, StaleFeatures
-from stores.codec import Decoded, Moments, from_microseconds, to_microseconds
+from stores.codec import Moments, decode_column, from_microseconds, to_microseconds
 from stores.entities import DUMMY_KEY
 from stores.plan import KeyGroup, ViewPlan, plan
 from stores.wire import AsyncWire, Wire
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MICROSECOND = timedelta(microseconds=1)
 _DUMMY = ("",)  # the value of a view without entities
-_decode, _moment = Decoded().__getitem__, Moments().__getitem__
+_moment = Moments().__getitem__
 
 
 class Status(StrEnum):
@@ -146,15 +146,31 @@ class OnlineReader:
         StoreUnavailable
             When Redis does not answer.
         """
-        request = [_Lookup(group, keys) for group in self._groups]
-        replies = await self._async_wire.exchange(*_payload(request)) if _asks(request) else []
-        return _rows(request, replies, len(keys), now, refuse=refuse)
+        wire, channel, request = self._async_wire, None, []
+        for group in self._groups:
+            lookup, asked = _Lookup(group, keys), None
+            if lookup.commands:
+                channel = channel or await wire.connect()
+                asked = channel.ask(b"".join(lookup.commands), len(lookup.commands))
+            request.append((lookup, asked))
+        if channel is not None:
+            channel.flush()
+        rows = _Rows(now, refuse=refuse)
+        for lookup, asked in request:
+            rows.take(lookup, await wire.replies(asked) if asked else [])
+        return rows.done()
 
     def read_sync(self, keys: Sequence[Mapping[str, Any]], now: datetime) -> OnlineRows:
         """Do the same as :meth:`read` for code that does not run in an event loop."""
         request = [_Lookup(group, keys) for group in self._groups]
-        replies = self._wire.exchange(*_payload(request)) if _asks(request) else []
-        return _rows(request, replies, len(keys), now)
+        commands = [command for lookup in request for command in lookup.commands]
+        replies = self._wire.exchange(b"".join(commands), len(commands)) if commands else []
+        rows, start = _Rows(now), 0
+        for lookup in request:
+            end = start + len(lookup.commands)
+            rows.take(lookup, replies[start:end])
+            start = end
+        return rows.done()
 
     async def warm(self) -> None:
         """Open the connection, so that the first request does not pay for it.
@@ -223,31 +239,25 @@ def _is_hashable(key: tuple[Any, ...]) -> bool:
     return True
 
 
-def _asks(request: list[_Lookup]) -> bool:
-    return any(lookup.commands for lookup in request)
+class _Rows:
+    """Gathers what the groups of a read give."""
 
+    def __init__(self, now: datetime, *, refuse: bool = True) -> None:
+        self._now, self._now_us, self._refuse = now, to_microseconds(now), refuse
+        self._columns: dict[str, list[Any]] = {}
+        self._views: dict[str, ViewRows] = {}
 
-def _payload(request: list[_Lookup]) -> tuple[bytes, int]:
-    commands = [command for lookup in request for command in lookup.commands]
-    return b"".join(commands), len(commands)
-
-
-def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime, *, refuse: bool = True) -> OnlineRows:
-    now_us = to_microseconds(now)
-    columns: dict[str, list[Any]] = {}
-    views: dict[str, ViewRows] = {}
-    start = 0
-    for lookup in request:
-        own = replies[start : start + len(lookup.commands)]
-        start += len(lookup.commands)
-        raw = list(zip(*own, strict=True)) if own else [()] * lookup.group.width  # a column for each stored field
-        shared = lookup.slots != list(range(len(own)))  # some rows share a key, or have none
+    def take(self, lookup: _Lookup, replies: list[Any]) -> None:
+        """Take the replies to one group's commands."""
+        columns = self._columns
+        raw = list(zip(*replies, strict=True)) if replies else [()] * lookup.group.width  # a column a stored field
+        shared = lookup.slots != list(range(len(replies)))  # some rows share a key, or have none
         for view in lookup.group.views:
-            status, event_us = _judge(view, raw[view.start + len(view.features)], now_us)
-            if refuse:
-                _refuse_stale(view, lookup.slots, status, event_us, now)
+            status, event_us = _judge(view, raw[view.start + len(view.features)], self._now_us)
+            if self._refuse:
+                _refuse_stale(view, lookup.slots, status, event_us, self._now)
             for name, stored in zip(view.features, raw[view.start :], strict=False):
-                columns[name] = list(map(_decode, stored))
+                columns[name] = decode_column(stored)
             if not _SERVED.issuperset(status):
                 for slot, state in enumerate(status):
                     if state not in _SERVED:
@@ -258,8 +268,11 @@ def _rows(request: list[_Lookup], replies: list[Any], count: int, now: datetime,
                 event_us = lookup.spread(event_us, None)
                 for name in view.features:
                     columns[name] = lookup.spread(columns[name], None)
-            views[view.name] = ViewRows(status, event_us)
-    return OnlineRows(columns, views, now)
+            self._views[view.name] = ViewRows(status, event_us)
+
+    def done(self) -> OnlineRows:
+        """Return all of it."""
+        return OnlineRows(self._columns, self._views, self._now)
 
 
 _SERVED = frozenset((Status.PRESENT, Status.STALE))

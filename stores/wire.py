@@ -11,7 +11,7 @@ import asyncio
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiredis
 from redis.exceptions import RedisError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Replies = list[Any]
 _CHUNK = 1 << 16
+_PIECE = 1 << 14  # so much is worth a system call of its own
+_TROUBLE = (OSError, hiredis.HiredisError, RedisError)
 
 
 class _LostError(ConnectionError):
@@ -40,47 +42,77 @@ def _checked(replies: Replies) -> Replies:
     return replies
 
 
-class _Channel(asyncio.Protocol):
-    """One connection: commands out, replies to whoever asked, in order."""
+class Asked(NamedTuple):
+    """Commands that were sent, and what is to come of them."""
 
-    def __init__(self) -> None:
+    payload: bytes
+    owed: int  # how many replies
+    replies: Replies  # as far as they are here
+    future: asyncio.Future[Replies]
+    due: float  # on the loop's clock
+
+
+class Channel(asyncio.Protocol):
+    """One connection: commands out, replies to whoever asked, in order.
+
+    A server that owes a reply for longer than ``timeout`` seconds is given up, and whoever waits is told.
+    """
+
+    def __init__(self, timeout: float) -> None:
         self.alive = False
+        self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
-        self._due: deque[tuple[asyncio.Future[Replies], int, Replies]] = deque()
+        self._asked: deque[Asked] = deque()
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._watch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
         self._transport, self.alive = transport, True  # type: ignore[assignment]
+        # What is written goes out now, not when the loop comes round: the server begins while we go on.
+        self._transport.set_write_buffer_limits(high=0)  # type: ignore[union-attr]
 
     def data_received(self, data: bytes) -> None:
+        """Hand out the replies that are whole."""
         self._reader.feed(data)
         gets = self._reader.gets
-        while self._due:
-            future, count, replies = self._due[0]
-            while len(replies) < count:
+        while self._asked:
+            asked = self._asked[0]
+            while len(asked.replies) < asked.owed:
                 reply = gets()
                 if reply is False:  # the rest is still on its way
                     return
-                replies.append(reply)
-            self._due.popleft()
-            if not future.done():  # its request may have been cancelled
-                future.set_result(replies)
+                asked.replies.append(reply)
+            self._asked.popleft()
+            if not asked.future.done():  # its request may have been cancelled
+                asked.future.set_result(asked.replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.alive = False
-        for future, _, _ in self._due:
-            if not future.done():
-                future.set_exception(_LostError(str(exc or "connection closed")))
-        self._due.clear()
+        """Tell whoever waits."""
+        self._fail(_LostError(str(exc or "connection closed")))
 
-    def send(self, payload: bytes, count: int) -> asyncio.Future[Replies]:
-        """Write commands that have ``count`` replies."""
-        future: asyncio.Future[Replies] = self._loop.create_future()
-        self._due.append((future, count, []))
-        if self._transport is not None:  # always: the loop sets it before anyone gets hold of the channel
-            self._transport.write(payload)
-        return future
+    def ask(self, payload: bytes, count: int) -> Asked:
+        """Take commands that have ``count`` replies; they are on their way at the next :meth:`flush` at the latest."""
+        now = self._loop.time()
+        asked = Asked(payload, count, [], self._loop.create_future(), now + self._timeout)
+        self._asked.append(asked)
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout, self._look)
+        self._unsent.append(payload)
+        self._unsent_bytes += len(payload)
+        if self._unsent_bytes >= _PIECE:
+            self.flush()
+        return asked
+
+    def flush(self) -> None:
+        """Send what was taken."""
+        if self._unsent and self._transport is not None:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+        self._unsent_bytes = 0
 
     def abort(self) -> None:
         """Close at once; whoever waits is told."""
@@ -88,15 +120,53 @@ class _Channel(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _look(self) -> None:
+        self._watch = None
+        if not self._asked:
+            return
+        left = self._asked[0].due - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look)
+            return
+        self._fail(TimeoutError(f"no reply within {self._timeout:g} s"))
+        self.abort()
+
+    def _fail(self, error: OSError) -> None:
+        self.alive = False
+        if self._watch is not None:
+            self._watch.cancel()
+        for asked in self._asked:
+            if not asked.future.done():
+                asked.future.set_exception(error)
+                asked.future.exception()  # where nobody waits any more, nobody need hear of it
+        self._asked.clear()
+
 
 class AsyncWire:
-    """A connection for asyncio code; opened on first use and again after it broke."""
+    """A connection for asyncio code; opened on first use and again after it broke.
+
+    While the server works on the first commands of a read, the next can be made; while it works on the last, the first
+    replies can be read.
+    """
 
     def __init__(self, config: RepoConfig) -> None:
         self._endpoint = Endpoint(config)
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
+
+    async def connect(self) -> Channel:
+        """Return the connection, opened if it was not; before anything else is awaited, it can be asked.
+
+        Raises
+        ------
+        StoreUnavailable
+            When Redis cannot be reached.
+        """
+        try:
+            return await self._connected()
+        except _TROUBLE as error:
+            raise self._endpoint.away(error) from error
 
     async def exchange(self, payload: bytes, count: int) -> Replies:
         """Send packed commands that only read, and return their ``count`` replies.
@@ -104,34 +174,40 @@ class AsyncWire:
         Raises
         ------
         StoreUnavailable
-            When Redis cannot be reached, is silent for ``socket_timeout`` seconds, or answers with an error.
+            As :meth:`connect` and :meth:`replies` do.
+        """
+        channel = await self.connect()
+        asked = channel.ask(payload, count)
+        channel.flush()
+        return await self.replies(asked)
+
+    async def replies(self, asked: Asked) -> Replies:
+        """Return the replies to what the connection was asked for.
+
+        Raises
+        ------
+        StoreUnavailable
+            When Redis breaks off, is silent for ``socket_timeout`` seconds, or answers with an error.
         """
         try:
             try:
-                return await self._once(payload, count)
+                return _checked(await asked.future)
             except _LostError:  # a restarted server dropped the connection; reads can be asked again
-                return await self._once(payload, count)
-        except (OSError, hiredis.HiredisError, RedisError) as error:
+                channel = await self._connected()
+                again = channel.ask(asked.payload, asked.owed)
+                channel.flush()
+                return _checked(await again.future)
+        except _TROUBLE as error:
             raise self._endpoint.away(error) from error
 
-    async def _once(self, payload: bytes, count: int) -> Replies:
+    async def _connected(self) -> Channel:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # a new event loop: what the old one opened is of no use here
             self._loop, self._channel, self._opening = loop, None, asyncio.Lock()
         channel = self._channel
-        if channel is None or not channel.alive:
-            channel = await self._open(loop)
-        return await self._replies(channel, payload, count)
+        return channel if channel is not None and channel.alive else await self._open(loop)
 
-    async def _replies(self, channel: _Channel, payload: bytes, count: int) -> Replies:
-        try:
-            async with asyncio.timeout(self._endpoint.timeout):
-                return _checked(await channel.send(payload, count))
-        except TimeoutError as error:
-            channel.abort()
-            raise TimeoutError(f"no reply within {self._endpoint.timeout:g} s") from error
-
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> _Channel:
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> Channel:
         async with self._opening:
             if self._channel is not None and self._channel.alive:  # opened while we waited
                 return self._channel
@@ -139,11 +215,15 @@ class AsyncWire:
             try:
                 async with asyncio.timeout(endpoint.connect_timeout):
                     host, port = await asyncio.to_thread(endpoint.locate)
-                    _, channel = await loop.create_connection(_Channel, host, port, ssl=endpoint.ssl)
+                    _, channel = await loop.create_connection(
+                        lambda: Channel(endpoint.timeout), host, port, ssl=endpoint.ssl
+                    )
             except TimeoutError as error:
                 raise TimeoutError(f"no connection within {endpoint.connect_timeout:g} s") from error
             if endpoint.hello:
-                await self._replies(channel, endpoint.hello, endpoint.hello_replies)
+                hello = channel.ask(endpoint.hello, endpoint.hello_replies)
+                channel.flush()
+                _checked(await hello.future)
             self._channel = channel
             return channel
 
@@ -180,7 +260,7 @@ class Wire:
                     if not again:
                         raise
                     return self._once(payload, count)
-            except (OSError, hiredis.HiredisError, RedisError) as error:
+            except _TROUBLE as error:
                 raise self._endpoint.away(error) from error
 
     def _once(self, payload: bytes, count: int) -> Replies:
