@@ -41,17 +41,17 @@ async def describe(served: Served, text: str, now: datetime) -> dict[str, Any]:
     row = served.reader.check({key: _id(key, lookup.needs.types[key], text)})
     asked = row[key]
     rows = [row]
-    looked_up, unknown = await lookup.fill(rows, now)
-    online = await lookup.features.read(rows, now, refuse=False)
-    if unknown or lookup.unknown(rows, online, looked_up):
+    known = await lookup.begin(rows, now, refuse=False)
+    unknown = lookup.fill(rows, known)
+    online = await lookup.finish(rows, known, now, refuse=False)
+    if unknown or lookup.unknown(rows, known):
         raise UnknownEntity(f"The online store knows no {key} {asked!r}.")
-    plans = {plan.name: plan for plan in lookup.features.plans}
     return {
         "entity": {key: asked},
         "now": now,
         "keys": {name: row[name] for name in lookup.needs.types if name in row},
         "must_be_sent": [name for name in lookup.needs.types if name not in row],
-        "views": {name: _view(plan, online, now) for name, plan in plans.items()},
+        "views": {plan.name: _view(plan, online, now) for plan in lookup.plans},
     }
 
 

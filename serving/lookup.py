@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from core.errors import StoreUnavailable
 from serving import on_demand
+from stores.plan import plan
 from stores.reader import OnlineReader, OnlineRows, Status, ViewRows
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import FeatureService, FeatureStore
 
     from serving.request import Entity
     from serving.resolve import Needs
 
 NOTHING = (Status.NOT_FOUND, Status.FUTURE)
 Bad = dict[int, str]  # row -> what is wrong with it
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored under the entity alone.
+
+    Attributes
+    ----------
+    own : OnlineRows
+        The service's views that are keyed by the entity; columns are ``<view>__<feature>``.
+    carried : OnlineRows
+        What gives the values that a client need not send.
+    lacking : set of int
+        The rows that were sent without some of those.
+    """
+
+    own: OnlineRows
+    carried: OnlineRows
+    lacking: set[int]
 
 
 class Lookup:
@@ -29,14 +51,32 @@ class Lookup:
         Opened once; the plans are made from its registry.
     needs : Needs
         Keys and inputs, and where they come from.
+
+    Attributes
+    ----------
+    plans : tuple of ViewPlan
+        The views that are read, with the features that the service has of them.
     """
 
     def __init__(self, store: FeatureStore, needs: Needs) -> None:
         self.needs = needs
-        self.features = OnlineReader(store, needs.reading)
-        self._keys = OnlineReader(store, list(needs.lookups.values())) if needs.lookups else None
-        self._carried = [(name, reference.partition(":")[2]) for name, reference in needs.lookups.items()]
-        self._own_views = self._views_of_the_entity(store)
+        self.plans = tuple(view for group in plan(store, needs.reading) for view in group.views)
+        own, others = _by_entity(store, needs)
+        self._own_views = [p.name_to_use() for p in own]
+        # What a view of the entity carries comes with its features.
+        with_own = {p.name: p for p in own if p.name_to_use() == p.name and not p.join_key_map}
+        carried = {name: reference.split(":") for name, reference in needs.lookups.items()}
+        together = {name: reference for name, reference in carried.items() if reference[0] in with_own}
+        apart = {name: ":".join(reference) for name, reference in carried.items() if name not in together}
+        self._carried = [(name, f"{view}__{feature}") for name, (view, feature) in carried.items()]
+        self._carrying = list(dict.fromkeys(view for view, _ in carried.values()))
+        self._stored = [(name, f"{p.name_to_use()}__{name}") for p in own for name in (f.name for f in p.features)]
+        for view, feature in together.values():
+            with_own[view].features = _with(with_own[view].features, store.get_feature_view(view), feature)
+        self._own = OnlineReader(store, _service(needs, own), full_feature_names=True) if own else None
+        self._keys = OnlineReader(store, list(apart.values()), full_feature_names=True) if apart else None
+        self._others = OnlineReader(store, _service(needs, others)) if others else None
+        self._readers = [reader for reader in (self._own, self._keys, self._others) if reader]
 
     async def warm(self) -> None:
         """Open the connections; an absent store is no reason to fail: requests get a 503 until it is back."""
@@ -51,31 +91,50 @@ class Lookup:
         StoreUnavailable
             When it does not.
         """
-        await self.features.warm()
-        if self._keys:
-            await self._keys.warm()
+        for reader in self._readers:
+            await reader.warm()
 
-    async def fill(self, rows: list[Entity], now: datetime) -> tuple[set[int], Bad]:
+    async def begin(self, rows: list[Entity], now: datetime, *, refuse: bool = True) -> Known:
+        """Read what is stored under the entity alone.
+
+        Parameters
+        ----------
+        rows : list of dict
+            What was sent.
+        now : datetime
+            What ages refer to.
+        refuse : bool
+            Heed the policy ``refuse`` of a view.
+
+        Raises
+        ------
+        InvalidRequest, StaleFeatures, StoreUnavailable
+            As the reader says.
+        """
+        names = self.needs.lookups.keys()
+        lacking = {i for i, row in enumerate(rows) if not names <= row.keys()}
+        own = await self._own.read(rows, now, refuse=refuse) if self._own else OnlineRows({}, {}, now)
+        if self._keys is None or not lacking:
+            return Known(own, own, lacking)
+        # A row that lacks nothing is read without keys: positions stay those of the rows.
+        wanted = rows if len(lacking) == len(rows) else [row if i in lacking else {} for i, row in enumerate(rows)]
+        keys = await self._keys.read(wanted, now, refuse=refuse)
+        return Known(own, OnlineRows(own.columns | keys.columns, own.views | keys.views, now), lacking)
+
+    def fill(self, rows: list[Entity], known: Known) -> Bad:
         """Fill in what the entities stand for; a value that was sent stays.
 
         Returns
         -------
-        looked_up : set of int
-            Rows that were looked up.
         unknown : dict of int to str
-            Those of them that the store does not know.
+            The rows that lack something, and that no view which carries it knows.
         """
-        names = self.needs.lookups.keys()
-        lacking = {i for i, row in enumerate(rows) if not names <= row.keys()}
-        if not lacking or self._keys is None:
-            return lacking, {}
-        # A row that lacks nothing is read without keys: positions stay those of the rows.
-        wanted = rows if len(lacking) == len(rows) else [row if i in lacking else {} for i, row in enumerate(rows)]
-        found = await self._keys.read(wanted, now)
-        unknown = {}
-        columns = [(name, found.columns[feature]) for name, feature in self._carried]
-        nothing = _nothing(list(found.views.values()), len(rows))
-        for i in sorted(lacking):
+        unknown: Bad = {}
+        if not known.lacking:
+            return unknown
+        columns = [(name, known.carried.columns[feature]) for name, feature in self._carried]
+        nothing = _nothing([known.carried.views[view] for view in self._carrying], len(rows))
+        for i in sorted(known.lacking):
             row = rows[i]
             if i in nothing:
                 unknown[i] = self._unknown(row)
@@ -83,7 +142,23 @@ class Lookup:
             for name, column in columns:
                 if name not in row:
                     row[name] = column[i]
-        return lacking, unknown
+        return unknown
+
+    async def finish(self, rows: list[Entity], known: Known, now: datetime, *, refuse: bool = True) -> OnlineRows:
+        """Read what is stored under the other keys, now that they are filled in, and return all features.
+
+        Raises
+        ------
+        InvalidRequest, StaleFeatures, StoreUnavailable
+            As the reader says.
+        """
+        columns = {name: known.own.columns[stored] for name, stored in self._stored}
+        views = {name: known.own.views[name] for name in self._own_views}
+        if self._others:
+            others = await self._others.read(rows, now, refuse=refuse)
+            columns |= others.columns
+            views |= others.views
+        return OnlineRows(columns, views, now)
 
     def incomplete(self, rows: list[Entity]) -> Bad:
         """Return the rows that lack a join key or an input even now."""
@@ -94,12 +169,12 @@ class Lookup:
             if len(row) < count and (absent := [name for name in self.needs.types if name not in row])
         }
 
-    def unknown(self, rows: list[Entity], online: OnlineRows, looked_up: set[int]) -> Bad:
-        """Return the rows of which no view of the service knows anything, where no lookup has found them."""
-        if not self._own_views or len(looked_up) == len(rows):
+    def unknown(self, rows: list[Entity], known: Known) -> Bad:
+        """Return the rows of which no view of the service knows anything, where nothing was looked up for them."""
+        if not self._own_views or len(known.lacking) == len(rows):
             return {}
-        nothing = _nothing([online.views[name] for name in self._own_views], len(rows))
-        return {i: self._unknown(rows[i]) for i in sorted(nothing - looked_up)}
+        nothing = _nothing([known.own.views[name] for name in self._own_views], len(rows))
+        return {i: self._unknown(rows[i]) for i in sorted(nothing - known.lacking)}
 
     def columns(self, rows: list[Entity], online: OnlineRows) -> dict[str, list[Any]]:
         """Return everything a model may ask for, by name: stored, sent, and computed on demand."""
@@ -112,25 +187,38 @@ class Lookup:
 
     def close(self) -> None:
         """Close the connections."""
-        self.features.close()
-        if self._keys:
-            self._keys.close()
+        for reader in self._readers:
+            reader.close()
 
     def _unknown(self, row: Entity) -> str:
         keys = ", ".join(f"{name} {row[name]!r}" for name in self.needs.entity_keys)
         return f"the online store knows no {keys}"
 
-    def _views_of_the_entity(self, store: FeatureStore) -> list[str]:
-        """Return the views of the service that are keyed by the problem's entity alone."""
-        keys = set(self.needs.entity_keys)
-        names = []
-        for projection in self.needs.service.feature_view_projections:
-            if projection.name_to_use() not in self.features.views:
-                continue
-            view = store.get_feature_view(projection.name)
-            if {projection.join_key_map.get(c.name, c.name) for c in view.entity_columns} == keys:
-                names.append(projection.name_to_use())
-        return names
+
+def _by_entity(store: FeatureStore, needs: Needs) -> tuple[list[Any], list[Any]]:
+    """Return copies of the projections that are keyed by the problem's entity alone, and of the others."""
+    own: list[Any] = []
+    others: list[Any] = []
+    stored = {view.name for view in store.list_feature_views()}
+    for projection in needs.reading.feature_view_projections:
+        if projection.name not in stored:  # computed on demand
+            continue
+        columns = store.get_feature_view(projection.name).entity_columns
+        keys = {projection.join_key_map.get(column.name, column.name) for column in columns}
+        (own if keys == set(needs.entity_keys) else others).append(copy(projection))
+    return own, others
+
+
+def _service(needs: Needs, projections: list[Any]) -> FeatureService:
+    service = copy(needs.reading)
+    service.feature_view_projections = projections
+    return service
+
+
+def _with(features: list[Any], view: Any, name: str) -> list[Any]:
+    """Return the features, and one more of the view unless it is among them."""
+    there = {feature.name for feature in features}
+    return [*features, *(feature for feature in view.features if feature.name == name and name not in there)]
 
 
 def _nothing(views: list[ViewRows], count: int) -> set[int]:

@@ -158,12 +158,12 @@ class Predictor:
     async def _together(self, calls: Sequence[Call]) -> list[list[Answer] | Exception]:
         now, start = self._clock.now(), perf_counter()
         turn = Turn(calls)
-        looked_up, unknown = await self.lookup.fill(turn.rows, now)
-        turn.refuse(UnknownEntity, unknown)
+        known = await self.lookup.begin(turn.rows, now)
+        turn.refuse(UnknownEntity, self.lookup.fill(turn.rows, known))
         turn.refuse(InvalidRequest, self.lookup.incomplete(turn.rows))
         # Rows of refused calls go on without keys: that asks for nothing, and positions stay.
-        online = await self.lookup.features.read(turn.good_rows(), now)
-        turn.refuse(UnknownEntity, self.lookup.unknown(turn.rows, online, looked_up))
+        online = await self.lookup.finish(turn.good_rows(), known, now)
+        turn.refuse(UnknownEntity, self.lookup.unknown(turn.rows, known))
         if self._metrics:
             self._metrics.looked_up(perf_counter() - start)
         if turn.good:
