@@ -7,6 +7,8 @@ not given. How rows get to disk, and what a stop or a crash does to them: :mod:`
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ import pyarrow as pa
 
 from core.clock import epoch_seconds
 from core.errors import Overloaded
-from serving.writer import PartWriter
+from serving.parts import Kind
+from serving.writer import PartWriter, Taken
 
 _TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
@@ -66,10 +69,61 @@ class PredictionIds:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d") if seconds < 4_102_444_800 else None
 
 
-class PredictionLog(PartWriter):
-    """Writes predictions, one dict of :data:`SCHEMA`'s columns each.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Predictions that were made together, a list a column; as many in each.
 
-    JSON columns come as objects, as pairs of (names, values), or encoded already.
+    Attributes
+    ----------
+    shared : dict of str to object
+        The columns that hold the same for all of them.
+    own : dict of str to sequence
+        The others, but for the next three.
+    features : dict of str to sequence
+        What the model was given, by feature: of these predictions and perhaps of others.
+    places : sequence of int
+        Where in each feature's values these predictions are.
+    features_as_of : sequence of bytes
+        A JSON object each.
+    """
+
+    shared: Mapping[str, Any]
+    own: Mapping[str, Sequence[Any]]
+    features: Mapping[str, Sequence[Any]]
+    places: Sequence[int]
+    features_as_of: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def _table(lines: Sequence[bytes]) -> pa.Table:
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    for line in lines:
+        made = orjson.loads(line)
+        count = len(made["places"])
+        for name, value in made["shared"].items():
+            columns[name] += [datetime.fromisoformat(value) if name in _TIMES else value] * count
+        for name, values in made["own"].items():
+            columns[name] += map(orjson.dumps, values) if name == "entity" else values
+        columns["features_as_of"] += map(orjson.dumps, made["features_as_of"])
+        names, rows = made["features"].keys(), list(zip(*made["features"].values(), strict=True))
+        # A model of no features was given nothing, as often as it was asked.
+        own = [rows[place] for place in made["places"]] if rows else [()] * count
+        columns["features"] += [orjson.dumps(dict(zip(names, row, strict=True))) for row in own]
+    return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+_TIMES = frozenset(("predicted_at", "served_at"))
+PREDICTIONS = Kind(
+    _table,
+    moment="served_at",
+    repeating=[n for n in SCHEMA.names if n not in ("prediction_id", "entity", "features", "features_as_of")],
+)
+
+
+class PredictionLog(PartWriter):
+    """Writes predictions, in the columns of :data:`SCHEMA`.
 
     Parameters
     ----------
@@ -82,9 +136,19 @@ class PredictionLog(PartWriter):
     """
 
     def __init__(self, folder: Path, capacity: int, *, flush_seconds: float = 1.0) -> None:
-        encode = dict.fromkeys(("entity", "features", "features_as_of"), _json)
-        super().__init__(folder, SCHEMA, moment="served_at", encode=encode, flush_seconds=flush_seconds)
+        super().__init__(folder, PREDICTIONS, flush_seconds=flush_seconds)
         self._capacity = capacity
+
+    def append(self, made: Made) -> Taken:
+        """Take predictions; does not wait for the disk."""
+        content = {
+            "shared": made.shared,
+            "own": made.own,
+            "features": made.features,
+            "places": list(made.places),
+            "features_as_of": orjson.Fragment(b"[" + b",".join(made.features_as_of) + b"]"),
+        }
+        return self.take(content, len(made), made.shared["served_at"])
 
     def check_room(self, count: int) -> None:
         """Make sure that ``count`` predictions will fit, before they are computed.
@@ -101,10 +165,3 @@ class PredictionLog(PartWriter):
                 f"{lag.waiting} predictions wait to be logged, {self._capacity} may.{reason}",
                 hint="Try again later; a prediction that cannot be traced is not given.",
             )
-
-
-def _json(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    content = dict(zip(*value, strict=True)) if isinstance(value, tuple) else value
-    return orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z)

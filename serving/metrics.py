@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from core.service import gauge
 if TYPE_CHECKING:
     from core.clock import Clock
     from serving.live import Live
-    from serving.log import PredictionLog
+    from serving.log import Made, PredictionLog
 
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 # A histogram of probabilities as labels of one counter: one step for all predictions of a kind, not several for each.
@@ -67,26 +67,23 @@ class PredictionMetrics:
         """Take the seconds of a model call."""
         _model.observe(seconds)
 
-    def predicted(self, records: Sequence[dict[str, Any]]) -> None:
-        """Count predictions that were made together, as they are logged; a what-if is none that counts."""
-        _batch.observe(len(records))
-        records = [record for record in records if not record["what_if"]]
-        kinds = [(r["class"], r["model_version"], min(int(r["probability"] * 10), 9)) for r in records]
-        for key, count in Tally(kinds).items():
-            child = self._predictions.get(key)
+    def predicted(self, made: Made) -> None:
+        """Count predictions that were made together; a what-if is none that counts."""
+        own, version = made.own, made.shared["model_version"]
+        _batch.observe(len(made))
+        counted = [i for i, tried in enumerate(own["what_if"]) if not tried]
+        kinds = Tally((own["class"][i], min(int(own["probability"][i] * 10), 9)) for i in counted)
+        for (label, tenth), count in kinds.items():
+            child = self._predictions.get((label, version, tenth))
             if child is None:
-                child = self._predictions[key] = _predictions.labels(key[0], key[1], _TENTHS[key[2]])
+                child = _predictions.labels(label, version, _TENTHS[tenth])
+                self._predictions[label, version, tenth] = child
             child.inc(count)
-        for view, count in Tally([view for record in records for view in record["stale"]]).items():
+        for view, count in Tally(view for i in counted for view in own["stale"][i]).items():
             counter = self._stale.get(view) or self._stale.setdefault(view, _stale.labels(view))
             counter.inc(count)
-        # Most predictions lack nothing: they cost one look through their values, in C.
-        if lacking := [record["features"][1] for record in records if None in record["features"][1]]:
-            self._count_missing(records[0]["features"][0], lacking)
-
-    def _count_missing(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        for name, column in zip(names, zip(*rows, strict=True), strict=True):
-            if count := column.count(None):
+        for name, values in made.features.items():
+            if None in values and (count := sum(values[made.places[i]] is None for i in counted)):
                 self._missing[name] += count
 
     def tell(self, log: PredictionLog) -> None:

@@ -14,7 +14,7 @@ from core.clock import SystemClock
 from core.errors import InvalidRequest, ModelUnavailable, Unavailable, UnknownEntity
 from core.logs import correlation_id
 from serving.batching import Batcher
-from serving.log import PredictionIds, PredictionLog
+from serving.log import Made, PredictionIds, PredictionLog
 from serving.lookup import Lookup
 from serving.turn import Answer, Call, Turn
 from stores.codec import Remembered, from_microseconds
@@ -180,49 +180,53 @@ class Predictor:
             scores = self.model.predict_proba(inputs).tolist()
         if self._metrics:
             self._metrics.scored(perf_counter() - start)
-        served, name = self._machine.now(), self.model.label
-        as_of, late = _as_of(online, len(turn.rows)), _late(online)
-        seen = list(zip(*inputs.values(), strict=True)) if inputs else [()] * len(scores)
-        records = []
+        count = len(turn.rows)
+        as_of, late = _as_of(online, count), _late(online)
+        stale = [[view for view, status in late if status[i] in _LATE] for i in range(count)] if late else [[]] * count
+        labels, version = list(map(self.model.label, scores)), self.model.version
+        places: list[int] = []
+        ids: list[str] = []
         for call, first in turn.good:
-            answers = []
-            for i, entity in enumerate(call.entities, first):
-                core = {"prediction_id": self._ids.next(), "class": name(scores[i]), "probability": scores[i]}
-                stale = [view for view, status in late if status[i] in _LATE]
-                answers.append(
-                    {
-                        "prediction_id": core["prediction_id"],
-                        **entity,
-                        "class": core["class"],
-                        "probability": scores[i],
-                        "model_version": self._constant["model_version"],
-                        "features_as_of": orjson.Fragment(as_of[i]),
-                        "stale": stale,
-                    }
-                )
-                records.append(
-                    {
-                        **core,
-                        **self._constant,
-                        "predicted_at": now,
-                        "served_at": served,
-                        "entity": turn.rows[i],
-                        "features": (self._names, seen[i]),  # the log makes an object of it
-                        "features_as_of": as_of[i],
-                        "stale": stale,
-                        "correlation_id": call.request,
-                        "actor": call.actor,
-                        "what_if": call.what_if,
-                    }
-                )
+            own = range(first, first + len(call))
+            given = [self._ids.next() for _ in own]
+            answers = [
+                {
+                    "prediction_id": prediction_id,
+                    **entity,
+                    "class": labels[i],
+                    "probability": scores[i],
+                    "model_version": version,
+                    "features_as_of": orjson.Fragment(as_of[i]),
+                    "stale": stale[i],
+                }
+                for prediction_id, entity, i in zip(given, call.entities, own, strict=True)
+            ]
             turn.give(first, answers)
             if self._shadow is not None and not call.what_if:
-                given = [answer["prediction_id"] for answer in answers]
-                self._shadow.offer(given, first, scores, columns, now, self.model.version, call.actor)
-        taken, loop = self._log.append(records), asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._log.prepare, taken)  # the answers go out before the second of the two
+                self._shadow.offer(given, first, scores, columns, now, version, call.actor)
+            places += own
+            ids += given
+        calls = [call for call, _ in turn.good for _ in call.entities]
+        made = Made(
+            shared={**self._constant, "predicted_at": now, "served_at": self._machine.now()},
+            own={
+                "prediction_id": ids,
+                "entity": [turn.rows[i] for i in places],
+                "class": [labels[i] for i in places],
+                "probability": [scores[i] for i in places],
+                "stale": [stale[i] for i in places],
+                "correlation_id": [call.request for call in calls],
+                "actor": [call.actor for call in calls],
+                "what_if": [call.what_if for call in calls],
+            },
+            features=inputs,
+            places=places,
+            features_as_of=[as_of[i] for i in places],
+        )
+        taken, loop = self._log.append(made), asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, taken.line)  # the answers go out before the second of the two
         if self._metrics:
-            self._metrics.predicted(records)
+            self._metrics.predicted(made)
 
 
 class _Moments(Remembered[int | None, bytes]):

@@ -1,4 +1,4 @@
-"""Runs the prediction service: its workers, and beside them what follows a remote registry and predicts by the file."""
+"""Runs the prediction service: its workers, and beside them what need not be done by them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from core.registry_sync import RegistrySync
 from core.server import check_port
 from core.server import run as serve
 from serving.batch_worker import BatchWorker
+from serving.log import PREDICTIONS
+from serving.parts import ELSEWHERE, Gatherer
+from serving.shadow import SCORED
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
@@ -32,11 +35,16 @@ def run(repo: FeatureRepo, settings: Settings) -> None:
     # The processes beside the workers read their settings from the environment, as those do.
     os.environ["PUNCTUAL_FEATURE_REPO"] = str(repo.layout.repo)
     check_port(settings, settings.port, "port")  # before anything is started
+    os.environ[ELSEWHERE] = "1"
+    layout = repo.layout
     sync, batches = RegistrySync(repo, settings), BatchWorker(log.warning)
+    gatherer = Gatherer({layout.predictions: PREDICTIONS, layout.shadow: SCORED})
     sync.start()
     batches.start()
+    gatherer.start()
     try:
         serve("serving.service:create", repo, settings, name="prediction", setting="port", workers=settings.workers)
     finally:
         batches.close()
         sync.close()
+        gatherer.close()

@@ -17,10 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pyarrow as pa
 
 from core.clock import SystemClock
-from serving.writer import PartWriter, Row
+from serving.parts import Kind
+from serving.writer import PartWriter
 
 if TYPE_CHECKING:
     from core.model import PredictionModel
@@ -81,7 +83,7 @@ class Shadow:
         self._queue: queue.Queue[Picked | None] = queue.Queue(capacity)
         self._clock = SystemClock()
         self._closing = threading.Event()
-        self._writer = PartWriter(folder, SCHEMA, moment="at")
+        self._writer = PartWriter(folder, SCORED)
         self._thread = threading.Thread(target=self._score_forever, name="shadow", daemon=True)
         self._thread.start()
 
@@ -150,7 +152,8 @@ class Shadow:
             log.warning("the challenger failed", extra={"version": challenger.version, "error": repr(error)})
             self._metrics.shadowed("failed", sum(len(one.ids) for one in able))
             return
-        at, rows, i = self._clock.now(), list[Row](), 0
+        at, i = self._clock.now(), 0
+        rows: list[dict[str, Any]] = []
         for one in able:
             for offset, prediction_id in enumerate(one.ids):
                 rows.append(
@@ -166,5 +169,16 @@ class Shadow:
                     }
                 )
                 i += 1
-        self._writer.append(rows)
+        self._writer.take(rows, len(rows), at)
         self._metrics.shadowed("scored", len(rows))
+
+
+def _table(lines: Sequence[bytes]) -> pa.Table:
+    rows = [row for line in lines for row in orjson.loads(line)]
+    for row in rows:
+        for name in ("predicted_at", "at"):
+            row[name] = datetime.fromisoformat(row[name])
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+SCORED = Kind(_table, moment="at", repeating=[name for name in SCHEMA.names if name != "prediction_id"])

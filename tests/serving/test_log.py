@@ -13,30 +13,41 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import Overloaded, Unavailable
-from serving.log import SCHEMA, PredictionIds, PredictionLog
+from serving.log import SCHEMA, Made, PredictionIds, PredictionLog
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
 
-def record(number: int) -> dict[str, Any]:
-    """Return a prediction to log."""
-    return {
-        "prediction_id": f"{number:032x}",
-        "predicted_at": NOW,
-        "served_at": NOW,
-        "entity": {"loan_id": number, "asked_at": NOW},
-        "features": {"amount": 1.5, "region": "west", "hour": None, "share": float("nan")},
-        "features_as_of": {"loan_terms": NOW, "customer_payments": None},
-        "stale": ["customer_payments"],
-        "probability": 0.25,
-        "class": "paid",
-        "model_version": "1",
-        "feature_service": "default_risk",
-        "schema_hash": "abc",
-        "correlation_id": "here",
-        "actor": "anna",
-        "what_if": True,
-    }
+def made(*numbers: int) -> Made:
+    """Return predictions to log that were made together, in between others."""
+    count = len(numbers)
+    return Made(
+        shared={
+            "predicted_at": NOW,
+            "served_at": NOW,
+            "model_version": "1",
+            "feature_service": "default_risk",
+            "schema_hash": "abc",
+        },
+        own={
+            "prediction_id": [f"{number:032x}" for number in numbers],
+            "entity": [{"loan_id": number, "asked_at": NOW} for number in numbers],
+            "stale": [["customer_payments"]] * count,
+            "probability": [0.25] * count,
+            "class": ["paid"] * count,
+            "correlation_id": ["here"] * count,
+            "actor": ["anna"] * count,
+            "what_if": [True] * count,
+        },
+        features={
+            "amount": [0.5, *(1.5 + number for number in numbers)],
+            "region": ["east", *["west"] * count],
+            "hour": [None] * (count + 1),
+            "share": [float("nan")] * (count + 1),
+        },
+        places=list(range(1, count + 1)),
+        features_as_of=[b'{"loan_terms":"2024-03-01T12:00:00Z","customer_payments":null}'] * count,
+    )
 
 
 def parts(folder: Path) -> list[Path]:
@@ -48,10 +59,10 @@ def logged(folder: Path) -> list[str]:
     return [i for part in parts(folder) for i in pq.read_table(part)["prediction_id"].to_pylist()]
 
 
-def blocked_disk(folder: Path, first: dict[str, Any]) -> Path:
+def blocked_disk(folder: Path, first: int) -> Path:
     """Let the first part's temporary file be a pipe: writing it waits until somebody reads."""
-    name = f".{first['prediction_id']}-{os.getpid()}.parquet.{os.getpid()}.tmp"
-    path = folder / first["served_at"].strftime("%Y-%m-%d") / name
+    name = f".{first:032x}-{os.getpid()}.parquet.{os.getpid()}.tmp"
+    path = folder / f"{NOW:%Y-%m-%d}" / name
     path.parent.mkdir(parents=True)
     os.mkfifo(path)
     return path
@@ -67,7 +78,7 @@ def eventually(holds: Any) -> None:
 def test_a_clean_stop_writes_everything(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, 100_000, flush_seconds=3600)
     for start in range(0, 45_000, 1000):
-        log.append([record(i) for i in range(start, start + 1000)])
+        log.append(made(*range(start, start + 1000)))
     log.close()
     assert logged(tmp_path) == [f"{i:032x}" for i in range(45_000)]
     assert not list(tmp_path.glob("*/.*"))
@@ -75,13 +86,13 @@ def test_a_clean_stop_writes_everything(tmp_path: Path) -> None:
 
 def test_what_was_logged_is_what_was_given(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, 10)
-    log.append([record(7)])
+    log.append(made(7))
     log.close()
     table = pq.read_table(parts(tmp_path)[0])
     assert table.schema.equals(SCHEMA)
     row = table.to_pylist()[0]
     assert row["entity"] == '{"loan_id":7,"asked_at":"2024-03-01T12:00:00Z"}'
-    assert row["features"] == '{"amount":1.5,"region":"west","hour":null,"share":null}'
+    assert row["features"] == '{"amount":8.5,"region":"west","hour":null,"share":null}'
     assert row["features_as_of"] == '{"loan_terms":"2024-03-01T12:00:00Z","customer_payments":null}'
     assert row["predicted_at"] == NOW
     assert row["stale"] == ["customer_payments"]
@@ -90,7 +101,7 @@ def test_what_was_logged_is_what_was_given(tmp_path: Path) -> None:
 
 def test_written_by_itself_after_a_while(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, 10, flush_seconds=0.05)
-    log.append([record(1)])
+    log.append(made(1))
     eventually(lambda: logged(tmp_path) == [f"{1:032x}"])
     log.close()
 
@@ -100,12 +111,20 @@ def test_a_steady_stream_makes_few_parts(tmp_path: Path) -> None:
     end = time.monotonic() + 2
     count = 0
     while time.monotonic() < end:
-        log.append([record(count)])
+        log.append(made(count))
         count += 1
         time.sleep(0.0005)
     log.close()
     assert len(logged(tmp_path)) == count
     assert len(parts(tmp_path)) <= 6
+
+
+def test_taking_goes_on_while_parts_are_made(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, 100_000, flush_seconds=0.001)
+    for number in range(20_000):
+        log.append(made(number))
+    log.close()
+    assert logged(tmp_path) == [f"{i:032x}" for i in range(20_000)]
 
 
 def test_flushing_does_not_wait_for_what_comes_after(tmp_path: Path) -> None:
@@ -115,11 +134,11 @@ def test_flushing_does_not_wait_for_what_comes_after(tmp_path: Path) -> None:
     def stream() -> None:
         number = 1
         while not stop.is_set():
-            log.append([record(number)])
+            log.append(made(number))
             number += 1
             time.sleep(0.0002)
 
-    log.append([record(0)])
+    log.append(made(0))
     thread = threading.Thread(target=stream)
     thread.start()
     try:
@@ -135,12 +154,12 @@ def test_flushing_does_not_wait_for_what_comes_after(tmp_path: Path) -> None:
 
 
 def test_bounded_while_the_disk_is_blocked_and_whole_when_it_goes_on(tmp_path: Path) -> None:
-    pipe = blocked_disk(tmp_path, record(0))
+    pipe = blocked_disk(tmp_path, 0)
     log = PredictionLog(tmp_path, 100, flush_seconds=0.01)
     start = time.monotonic()
     for number in range(100):
         log.check_room(1)
-        log.append([record(number)])
+        log.append(made(number))
     assert time.monotonic() - start < 1, "appending waited for the disk"
     with pytest.raises(Overloaded, match="100"):
         log.check_room(1)
@@ -149,7 +168,7 @@ def test_bounded_while_the_disk_is_blocked_and_whole_when_it_goes_on(tmp_path: P
         reader.read()
     log.flush()
     log.check_room(100)
-    log.append([record(100)])
+    log.append(made(100))
     log.close()
     assert logged(tmp_path) == [f"{i:032x}" for i in range(101)]
 
@@ -158,7 +177,7 @@ def test_a_disk_that_refuses_is_told_of_and_tried_again(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     folder.write_text("in the way")
     log = PredictionLog(folder, 10, flush_seconds=0.01)
-    log.append([record(1)])
+    log.append(made(1))
     eventually(lambda: log.lag.failing)
     with pytest.raises(Unavailable, match="1 predictions could not be logged"):
         log.flush(timeout=0.1)
@@ -173,9 +192,9 @@ def test_what_came_while_the_disk_refused_is_written_at_the_stop(tmp_path: Path)
     folder = tmp_path / "log"
     folder.write_text("in the way")
     log = PredictionLog(folder, 10, flush_seconds=0.01)
-    log.append([record(0)])
+    log.append(made(0))
     eventually(lambda: log.lag.failing)
-    log.append([record(1), record(2)])
+    log.append(made(1, 2))
     folder.unlink()
     log.close()
     assert logged(folder) == [f"{i:032x}" for i in range(3)]
@@ -185,16 +204,16 @@ def test_what_could_not_be_written_at_the_stop_is_counted(tmp_path: Path, caplog
     folder = tmp_path / "log"
     folder.write_text("in the way")
     log = PredictionLog(folder, 10, flush_seconds=3600)
-    log.append([record(1), record(2)])
+    log.append(made(1, 2))
     log.close()
     lost = [r for r in caplog.records if r.getMessage() == "predictions lost at stop"]
     assert [r.count for r in lost] == [2]  # type: ignore[attr-defined]
 
 
 def test_a_part_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    pipe = blocked_disk(tmp_path, record(0))
+    pipe = blocked_disk(tmp_path, 0)
     log = PredictionLog(tmp_path, 10, flush_seconds=0.01)
-    log.append([record(0)])
+    log.append(made(0))
     eventually(pipe.exists)
     assert parts(tmp_path) == []
     with pipe.open("rb") as reader:
