@@ -104,6 +104,10 @@ class PredictionModel:
         coded = [columns[f.name] if f.kind == "numeric" else f.encode(columns[f.name]) for f in self.features]
         return np.array(coded, dtype=np.float64).T
 
+    def gaps(self, matrix: np.ndarray) -> list[str]:
+        """Return the features for which some row of a coded matrix has nothing: not given, or a category unknown."""
+        return [self.features[column].name for column in np.flatnonzero(np.isnan(matrix).any(axis=0))]
+
     def predict_proba(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
         """Return the calibrated probability of the positive class, shape (n,)."""
         return self.score(self.matrix(columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -67,8 +67,14 @@ class PredictionMetrics:
         """Take the seconds of a model call."""
         _model.observe(seconds)
 
-    def predicted(self, made: Made) -> None:
-        """Count predictions that were made together; a what-if is none that counts."""
+    def predicted(self, made: Made, gaps: Sequence[str]) -> None:
+        """Count predictions that were made together; a what-if is none that counts.
+
+        Parameters
+        ----------
+        gaps : sequence of str
+            The features of which some value may be missing: no others are looked through.
+        """
         own, version = made.own, made.shared["model_version"]
         _batch.observe(len(made))
         counted = [i for i, tried in enumerate(own["what_if"]) if not tried]
@@ -82,8 +88,10 @@ class PredictionMetrics:
         for view, count in Tally(view for i in counted for view in own["stale"][i]).items():
             counter = self._stale.get(view) or self._stale.setdefault(view, _stale.labels(view))
             counter.inc(count)
-        for name, values in made.features.items():
-            if None in values and (count := sum(values[made.places[i]] is None for i in counted)):
+        places = [made.places[i] for i in counted]
+        for name in gaps:
+            values = made.features[name]
+            if count := sum(values[place] is None for place in places):
                 self._missing[name] += count
 
     def tell(self, log: PredictionLog) -> None:

@@ -174,10 +174,11 @@ class Predictor:
         columns = self.lookup.columns(turn.rows, online)
         inputs = {name: columns[name] for name in self._names}
         start = perf_counter()
+        matrix = self.model.matrix(inputs)
         if len(turn.rows) > _INLINE_ROWS:
-            scores = (await asyncio.to_thread(self.model.predict_proba, inputs)).tolist()
+            scores = (await asyncio.to_thread(self.model.score, matrix)).tolist()
         else:
-            scores = self.model.predict_proba(inputs).tolist()
+            scores = self.model.score(matrix).tolist()
         if self._metrics:
             self._metrics.scored(perf_counter() - start)
         count = len(turn.rows)
@@ -226,7 +227,7 @@ class Predictor:
         taken, loop = self._log.append(made), asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, taken.line)  # the answers go out before the second of the two
         if self._metrics:
-            self._metrics.predicted(made)
+            self._metrics.predicted(made, self.model.gaps(matrix))
 
 
 class _Moments(Remembered[int | None, bytes]):

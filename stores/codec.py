@@ -273,6 +273,11 @@ _decode_one = Decoded().__getitem__
 _A_DOUBLE = frozenset((9,))  # bytes: a tag, and eight of the number
 
 
+def decode_row(stored: Sequence[bytes | None]) -> list[Any]:
+    """Return the plain Python values of stored ones of any types."""
+    return list(map(_decode_one, stored))
+
+
 def decode_column(stored: Sequence[bytes | None]) -> list[Any]:
     """Return the plain Python values of stored ones; doubles, which seldom repeat, all at once."""
     first = stored[0] if stored else None
@@ -280,7 +285,7 @@ def decode_column(stored: Sequence[bytes | None]) -> list[Any]:
         joined = b"".join(stored)  # type: ignore[arg-type]
         if joined[::9] == first[:1] * len(stored):
             return list(struct.unpack("<" + "xd" * len(stored), joined))
-    return list(map(_decode_one, stored))
+    return decode_row(stored)
 
 
 class Moments(Remembered[bytes | None, int | None]):

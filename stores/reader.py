@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidRequest, StaleFeatures
-from stores.codec import Moments, decode_column, from_microseconds, to_microseconds
+from stores.codec import Moments, decode_column, decode_row, from_microseconds, to_microseconds
 from stores.entities import DUMMY_KEY
 from stores.plan import KeyGroup, ViewPlan, plan
 from stores.wire import AsyncWire, Wire
@@ -147,8 +147,9 @@ class OnlineReader:
             When Redis does not answer.
         """
         wire, channel, request = self._async_wire, None, []
+        given = _given(self.join_keys, keys)
         for group in self._groups:
-            lookup, asked = _Lookup(group, keys), None
+            lookup, asked = _Lookup(group, given, len(keys)), None
             if lookup.commands:
                 channel = channel or await wire.connect()
                 asked = channel.ask(b"".join(lookup.commands), len(lookup.commands))
@@ -162,7 +163,8 @@ class OnlineReader:
 
     def read_sync(self, keys: Sequence[Mapping[str, Any]], now: datetime) -> OnlineRows:
         """Do the same as :meth:`read` for code that does not run in an event loop."""
-        request = [_Lookup(group, keys) for group in self._groups]
+        given = _given(self.join_keys, keys)
+        request = [_Lookup(group, given, len(keys)) for group in self._groups]
         commands = [command for lookup in request for command in lookup.commands]
         replies = self._wire.exchange(b"".join(commands), len(commands)) if commands else []
         rows, start = _Rows(now), 0
@@ -193,15 +195,14 @@ class _Lookup:
 
     __slots__ = ("commands", "group", "slots")
 
-    def __init__(self, group: KeyGroup, keys: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, group: KeyGroup, given: Mapping[str, list[Any]], count: int) -> None:
         self.group = group
         self.commands: list[bytes] = []
-        names = group.keys
         values: list[tuple[Any, ...]]
-        if names == (DUMMY_KEY,):
-            values = [_DUMMY] * len(keys)
+        if group.keys == (DUMMY_KEY,):
+            values = [_DUMMY] * count
         else:
-            values = list(zip(*([row.get(name) for row in keys] for name in names), strict=True))
+            values = list(zip(*map(given.__getitem__, group.keys), strict=True))
         try:
             slots = dict.fromkeys(values, -1)
         except TypeError as error:  # a list, say
@@ -231,6 +232,10 @@ class _Lookup:
         )
 
 
+def _given(names: Sequence[str], keys: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in keys] for name in names}
+
+
 def _is_hashable(key: tuple[Any, ...]) -> bool:
     try:
         hash(key)
@@ -256,8 +261,12 @@ class _Rows:
             status, event_us = _judge(view, raw[view.start + len(view.features)], self._now_us)
             if self._refuse:
                 _refuse_stale(view, lookup.slots, status, event_us, self._now)
-            for name, stored in zip(view.features, raw[view.start :], strict=False):
-                columns[name] = decode_column(stored)
+            stop = view.start + len(view.features)
+            if 0 < len(replies) < len(view.features):  # a call for each row is fewer than one for each column
+                decoded = zip(*(decode_row(reply[view.start : stop]) for reply in replies), strict=True)
+                columns.update(zip(view.features, map(list, decoded), strict=True))
+            else:
+                columns.update(zip(view.features, map(decode_column, raw[view.start : stop]), strict=True))
             if not _SERVED.issuperset(status):
                 for slot, state in enumerate(status):
                     if state not in _SERVED:
