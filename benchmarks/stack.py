@@ -30,6 +30,7 @@ _LEFT_BEHIND = (
     "run",
     "predictions",
     "shadow",
+    "spool",
     "jobs",
     "mlartifacts",
     "valid",

@@ -8,6 +8,7 @@ whoever makes it, so that it does no harm when two do, or when one is interrupte
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
@@ -28,7 +29,8 @@ log = logging.getLogger("punctual.predictions")
 ELSEWHERE = "PUNCTUAL_PARTS_ELSEWHERE"  # set for workers beside which a Gatherer runs
 _SUFFIX, _UNREADABLE = ".rows", ".unreadable"
 _NICE = 10
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 0.25
+_number = itertools.count()  # no two files of a process have one name
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def write_part(folder: Path, kind: Kind, lines: Sequence[bytes], by: str) -> Non
 
 def write_lines(folder: Path, lines: Sequence[bytes], first: datetime) -> None:
     """Write lines, the first of which was taken at a moment, for :func:`gather` to make a part of."""
-    name = f"{first:%Y%m%dT%H%M%S%f}-{os.getpid()}{_SUFFIX}"
+    name = f"{first:%Y%m%dT%H%M%S%f}-{next(_number):09}-{os.getpid()}{_SUFFIX}"
     with atomic_path(_lines_of(folder) / name) as temporary:
         temporary.write_bytes(b"\n".join(lines))
 
