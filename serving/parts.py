@@ -8,9 +8,9 @@ whoever makes it, so that it does no harm when two do, or when one is interrupte
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,15 +22,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.files import atomic_path
+from core.files import atomic_path, locked
 
 log = logging.getLogger("punctual.predictions")
 
 ELSEWHERE = "PUNCTUAL_PARTS_ELSEWHERE"  # set for workers beside which a Gatherer runs
-_SUFFIX, _UNREADABLE = ".rows", ".unreadable"
+_SUFFIX, _UNREADABLE, _LOCK = ".rows", ".unreadable", ".lock"
 _NICE = 10
 _EVERY_SECONDS = 0.25
-_number = itertools.count()  # no two files of a process have one name
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,14 @@ def write_part(folder: Path, kind: Kind, lines: Sequence[bytes], by: str) -> Non
 
 def write_lines(folder: Path, lines: Sequence[bytes], first: datetime) -> None:
     """Write lines, the first of which was taken at a moment, for :func:`gather` to make a part of."""
-    name = f"{first:%Y%m%dT%H%M%S%f}-{next(_number):09}-{os.getpid()}{_SUFFIX}"
+    # Chance, because workers of several machines may share the disk, and number their processes alike.
+    name = f"{first:%Y%m%dT%H%M%S%f}-{secrets.token_hex(6)}-{os.getpid()}{_SUFFIX}"
     with atomic_path(_lines_of(folder) / name) as temporary:
         temporary.write_bytes(b"\n".join(lines))
 
 
 def gather(folder: Path, kind: Kind) -> None:
-    """Make a part of every file of lines, the oldest first.
+    """Make a part of every file of lines, the oldest first; waits for whoever is at it already.
 
     One that cannot be read is said, and kept under another name.
 
@@ -78,16 +78,18 @@ def gather(folder: Path, kind: Kind) -> None:
     OSError
         When the disk does not take a part; its lines stay.
     """
-    for path in _waiting(folder):
-        with suppress(FileNotFoundError):  # somebody else made a part of it
+    if not _waiting(folder):
+        return
+    with locked(_lines_of(folder) / _LOCK):
+        for path in _waiting(folder):
             lines = path.read_bytes().split(b"\n")
             try:
                 write_part(folder, kind, lines, path.stem.rpartition("-")[2])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, LookupError, TypeError) as error:
                 log.error("lines of the log cannot be read", extra={"path": str(path), "error": repr(error)})
                 path.replace(path.with_suffix(_UNREADABLE))
-                continue
-            path.unlink()
+            else:
+                path.unlink()
 
 
 def oldest(folder: Path) -> float | None:

@@ -21,7 +21,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lines(folder: Path) -> list[Path]:
-    return sorted((folder.parent / "spool" / folder.name).glob("*"))
+    return sorted((folder.parent / "spool" / folder.name).glob("[!.]*"))
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -76,13 +76,13 @@ def test_lines_that_cannot_be_read_are_kept_and_said(tmp_path: Path, caplog: pyt
     log = PredictionLog(folder, 100, flush_seconds=3600)
     log.append(made(1))
     log.flush()
-    broken = folder.parent / "spool" / "log" / "20240301T120000000000-000000000-1.rows"
+    broken = folder.parent / "spool" / "log" / "20240301T120000000000-0a0a0a0a0a0a-1.rows"
     broken.write_bytes(b'{"places": [0')
     log.append(made(2))
     log.flush()
     log.close()
     assert logged(folder) == [f"{i:032x}" for i in (1, 2)]
-    assert [path.name for path in lines(folder)] == ["20240301T120000000000-000000000-1.unreadable"]
+    assert [path.name for path in lines(folder)] == ["20240301T120000000000-0a0a0a0a0a0a-1.unreadable"]
     assert [r.path for r in caplog.records if "cannot be read" in r.getMessage()] == [str(broken)]  # type: ignore[attr-defined]
 
 

@@ -1,0 +1,68 @@
+"""What an entity stands for is filled in from a view that carries it, whether or not the service has that view."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.lookup import Lookup
+from serving.resolve import needs
+from stores.examples import recent_entities
+from stores.reader import Status
+from stores.registry import open_store
+from tests.serving.world import World
+
+APART = ('loan_terms[["region", "hour"]], customer_payments', "customer_payments")
+
+
+@pytest.fixture(params=["with its features", "by itself"])
+def place(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> World:
+    """Give a world whose service has the view that carries the keys, or has not."""
+    if request.param == "with its features":
+        return world
+    return world.copy_to(tmp_path / "loans", change=lambda text: text.replace(*APART))
+
+
+def look(world: World, rows: list[dict[str, Any]]) -> tuple[dict[str, list[Any]], list[dict[str, Any]], dict[int, str]]:
+    """Return the columns, the rows as they were filled in, and what is not known."""
+    repo, store = world.repo, open_store(world.repo)
+    now, lookup = repo.clock.now(), Lookup(store, needs(repo, store))
+
+    async def read() -> tuple[dict[str, list[Any]], list[dict[str, Any]], dict[int, str]]:
+        known = await lookup.begin(rows, now)
+        unknown = lookup.fill(rows, known)
+        online = await lookup.finish(rows, known, now)
+        assert [plan.name for plan in lookup.plans] == list(online.views)
+        assert set(online.columns) == {name for plan in lookup.plans for name in plan.features}
+        assert online.views["customer_payments"].status[-1] is Status.NOT_FOUND
+        lookup.close()
+        return lookup.columns(rows, online), rows, unknown
+
+    return asyncio.run(read())
+
+
+def test_what_was_not_sent_is_filled_in_and_what_was_sent_stays(place: World) -> None:
+    first, second = recent_entities(place.repo, 2)
+    sent = {"customer_id": -7, "amount": 500.0}
+    columns, rows, unknown = look(
+        place, [first, dict(second), {**second, "amount": 1.0}, {"loan_id": -1}, first | sent]
+    )
+    assert list(unknown) == [3]
+    assert rows[0].keys() == {"loan_id", "customer_id", "amount"}
+    assert rows[2] == {**rows[1], "amount": 1.0}
+    assert rows[3] == {"loan_id": -1}
+    assert rows[4] == first | sent
+    assert columns["amount_thousands"] == [None if row.get("amount") is None else row["amount"] / 1000 for row in rows]
+    assert columns["payments_30d"][1] == columns["payments_30d"][2]
+    assert columns["payments_30d"][3] is columns["payments_30d"][4] is None
+
+
+def test_nothing_is_looked_up_for_whoever_sent_everything(place: World) -> None:
+    (first,) = recent_entities(place.repo, 1)
+    sent = {"customer_id": -7, "amount": 500.0}
+    _, rows, unknown = look(place, [first | sent, {"loan_id": -1} | sent])
+    assert unknown == {}
+    assert rows == [first | sent, {"loan_id": -1} | sent]
