@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -172,15 +172,24 @@ class Predictor:
 
     async def _score(self, turn: Turn, online: OnlineRows, now: datetime) -> None:
         columns = self.lookup.columns(turn.rows, online)
-        inputs = {name: columns[name] for name in self._names}
         start = perf_counter()
-        matrix = self.model.matrix(inputs)
+        matrix = self.model.matrix(columns)
         if len(turn.rows) > _INLINE_ROWS:
             scores = (await asyncio.to_thread(self.model.score, matrix)).tolist()
         else:
             scores = self.model.score(matrix).tolist()
         if self._metrics:
             self._metrics.scored(perf_counter() - start)
+        made = self._give(turn, scores, columns, online, now)
+        taken, loop = self._log.append(made), asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, taken.line)  # the answers go out before the second of the two
+        if self._metrics:
+            self._metrics.predicted(made, self.model.gaps(matrix))
+
+    def _give(
+        self, turn: Turn, scores: list[float], columns: dict[str, list[Any]], online: OnlineRows, now: datetime
+    ) -> Made:
+        """Give each call its answers, and return all of it for the log."""
         count = len(turn.rows)
         as_of, late = _as_of(online, count), _late(online)
         stale = [[view for view, status in late if status[i] in _LATE] for i in range(count)] if late else [[]] * count
@@ -208,7 +217,7 @@ class Predictor:
             places += own
             ids += given
         calls = [call for call, _ in turn.good for _ in call.entities]
-        made = Made(
+        return Made(
             shared={**self._constant, "predicted_at": now, "served_at": self._machine.now()},
             own={
                 "prediction_id": ids,
@@ -220,14 +229,10 @@ class Predictor:
                 "actor": [call.actor for call in calls],
                 "what_if": [call.what_if for call in calls],
             },
-            features=inputs,
+            features={name: columns[name] for name in self._names},
             places=places,
             features_as_of=[as_of[i] for i in places],
         )
-        taken, loop = self._log.append(made), asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, taken.line)  # the answers go out before the second of the two
-        if self._metrics:
-            self._metrics.predicted(made, self.model.gaps(matrix))
 
 
 class _Moments(Remembered[int | None, bytes]):

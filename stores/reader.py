@@ -148,14 +148,16 @@ class OnlineReader:
         """
         wire, channel, request = self._async_wire, None, []
         given = _given(self.join_keys, keys)
-        for group in self._groups:
-            lookup, asked = _Lookup(group, given, len(keys)), None
-            if lookup.commands:
-                channel = channel or await wire.connect()
-                asked = channel.ask(b"".join(lookup.commands), len(lookup.commands))
-            request.append((lookup, asked))
-        if channel is not None:
-            channel.flush()
+        try:
+            for group in self._groups:
+                lookup, asked = _Lookup(group, given, len(keys)), None
+                if lookup.commands:
+                    channel = channel or await wire.connect()
+                    asked = channel.ask(b"".join(lookup.commands), len(lookup.commands))
+                request.append((lookup, asked))
+        finally:
+            if channel is not None:  # also where a later group's key is wrong: what was asked has its place in line
+                channel.flush()
         rows = _Rows(now, refuse=refuse)
         for lookup, asked in request:
             rows.take(lookup, await wire.replies(asked) if asked else [])
