@@ -66,15 +66,15 @@ class Lookup:
         # What a view of the entity carries comes with its features.
         with_own = {p.name: p for p in own if p.name_to_use() == p.name and not p.join_key_map}
         carried = {name: reference.split(":") for name, reference in needs.lookups.items()}
-        together = {name: reference for name, reference in carried.items() if reference[0] in with_own}
-        apart = {name: ":".join(reference) for name, reference in carried.items() if name not in together}
+        apart = [reference for name, reference in needs.lookups.items() if carried[name][0] not in with_own]
         self._carried = [(name, f"{view}__{feature}") for name, (view, feature) in carried.items()]
         self._carrying = list(dict.fromkeys(view for view, _ in carried.values()))
         self._stored = [(name, f"{p.name_to_use()}__{name}") for p in own for name in (f.name for f in p.features)]
-        for view, feature in together.values():
-            with_own[view].features = _with(with_own[view].features, store.get_feature_view(view), feature)
+        for view, feature in carried.values():
+            if view in with_own:
+                with_own[view].features = _with(with_own[view].features, store.get_feature_view(view), feature)
         self._own = OnlineReader(store, _service(needs, own), full_feature_names=True) if own else None
-        self._keys = OnlineReader(store, list(apart.values()), full_feature_names=True) if apart else None
+        self._keys = OnlineReader(store, apart, full_feature_names=True) if apart else None
         self._others = OnlineReader(store, _service(needs, others)) if others else None
         self._readers = [reader for reader in (self._own, self._keys, self._others) if reader]
 

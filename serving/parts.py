@@ -3,7 +3,7 @@
 Making Parquet of rows takes the interpreter several times as long as writing their lines, so a worker, whose
 interpreter answers requests, only writes lines. They are whole files in a folder beside the log's; another process
 makes a part of each (:class:`Gatherer`), and removes it. A part of the same lines has the same name and content,
-whoever makes it, so that it does no harm when two do, or when one is interrupted and begins again.
+whoever makes it, so that it does no harm when one is interrupted and another begins again.
 """
 
 from __future__ import annotations

@@ -107,6 +107,12 @@ class Channel(asyncio.Protocol):
             self.flush()
         return asked
 
+    def send(self, payload: bytes, count: int) -> Asked:
+        """Take commands that have ``count`` replies, and send them."""
+        asked = self.ask(payload, count)
+        self.flush()
+        return asked
+
     def flush(self) -> None:
         """Send what was taken."""
         if self._unsent and self._transport is not None:
@@ -177,9 +183,7 @@ class AsyncWire:
             As :meth:`connect` and :meth:`replies` do.
         """
         channel = await self.connect()
-        asked = channel.ask(payload, count)
-        channel.flush()
-        return await self.replies(asked)
+        return await self.replies(channel.send(payload, count))
 
     async def replies(self, asked: Asked) -> Replies:
         """Return the replies to what the connection was asked for.
@@ -194,9 +198,7 @@ class AsyncWire:
                 return _checked(await asked.future)
             except _LostError:  # a restarted server dropped the connection; reads can be asked again
                 channel = await self._connected()
-                again = channel.ask(asked.payload, asked.owed)
-                channel.flush()
-                return _checked(await again.future)
+                return _checked(await channel.send(asked.payload, asked.owed).future)
         except _TROUBLE as error:
             raise self._endpoint.away(error) from error
 
@@ -221,9 +223,7 @@ class AsyncWire:
             except TimeoutError as error:
                 raise TimeoutError(f"no connection within {endpoint.connect_timeout:g} s") from error
             if endpoint.hello:
-                hello = channel.ask(endpoint.hello, endpoint.hello_replies)
-                channel.flush()
-                _checked(await hello.future)
+                _checked(await channel.send(endpoint.hello, endpoint.hello_replies).future)
             self._channel = channel
             return channel
 
