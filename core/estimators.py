@@ -15,7 +15,7 @@ import numpy as np
 from core.trees import SymmetricTrees, symmetric_trees
 
 _MISSING = b"missing"
-_A_FEW = 32  # rows, for which CatBoost's price of a call is more than its speed is worth
+_A_FEW = 128  # rows, for which CatBoost's price of a call is more than its speed is worth
 _FEW_ROWS = 2048
 
 

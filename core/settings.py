@@ -97,6 +97,13 @@ class Settings(BaseSettings):
         "120000/minute", description="Requests that one address may make, over all workers."
     )
     rate_limit_login: str = Field("10/minute", description="Log-in attempts that one address may make.")
+    kept_rows: int = Field(
+        20_000,
+        ge=0,
+        le=1_000_000,
+        description="Rows of shared keys (an airport, an aircraft) that a worker keeps until the online store says "
+        "that they changed. 0: each request reads all of its rows.",
+    )
     request_timeout: float = Field(30.0, gt=0, description="Seconds after which a request is answered with a 504.")
     model_poll: float = Field(0.5, gt=0, description="Seconds between looks for a new champion.")
     shadow_share: float = Field(

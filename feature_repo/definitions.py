@@ -208,7 +208,7 @@ def calendar(inputs):
         own = [date(year, 1, 1), memorial, date(year, 7, 4), labor, thanksgiving, date(year, 12, 25)]
         return [day.toordinal() for day in [*own, date(year + 1, 1, 1), date(year - 1, 12, 25)]]
 
-    hours, weekdays, holidays, of_year = [], [], [], {}
+    hours, weekdays, holidays, nearest = [], [], [], {}
     for value in inputs["sched_dep"]:
         if value is None or value != value:
             hours.append(None)
@@ -218,13 +218,13 @@ def calendar(inputs):
         moment = value if isinstance(value, datetime) else datetime.fromtimestamp(int(value), UTC)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         local = moment.astimezone(zone)
-        if local.year not in of_year:
-            of_year[local.year] = travel_days(local.year)
         day = local.toordinal()
-        distance = min((h - day for h in of_year[local.year]), key=abs)
+        if day not in nearest:  # many flights leave on one day
+            distance = min((holiday - day for holiday in travel_days(local.year)), key=abs)
+            nearest[day] = max(-7, min(7, distance))
         hours.append(local.hour + local.minute / 60)
         weekdays.append(local.weekday())
-        holidays.append(max(-7, min(7, distance)))
+        holidays.append(nearest[day])
     return {"local_hour": hours, "weekday": weekdays, "days_to_holiday": holidays}
 
 

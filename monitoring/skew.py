@@ -23,8 +23,9 @@ from monitoring.rebuild import COLUMNS, Rebuilder
 from stores.entities import EVENT_TIMESTAMP
 from stores.examples import sample_keys
 from stores.freshness import online_freshness
-from stores.reader import OnlineReader, Status
+from stores.reader import OnlineReader
 from stores.registry import feature_views, open_store
+from stores.rows import Status
 from stores.sql import connect, text
 
 if TYPE_CHECKING:

@@ -84,7 +84,7 @@ async def _score(repo: FeatureRepo, settings: Settings, work: Work, source: Path
     wanted = needs(repo, store)
     log = PredictionLog(repo.layout.predictions, max(settings.log_queue, 2 * _CHUNK_ROWS))
     reader = RequestReader(wanted, settings.max_batch)
-    lookup = Lookup(store, wanted)
+    lookup = Lookup(store, wanted, keep=settings.kept_rows)
     predictor = Predictor(lookup, model_store.load_champion(repo.layout), repo.clock, log, PredictionIds())
     total, done = pq.ParquetFile(source).metadata.num_rows, 0
     try:

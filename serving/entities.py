@@ -12,7 +12,7 @@ from stores.value_types import ValueType
 if TYPE_CHECKING:
     from serving.live import Served
     from stores.plan import ViewPlan
-    from stores.reader import OnlineRows
+    from stores.rows import OnlineRows
 
 _NUMBERS = (ValueType.INT64, ValueType.INT32)
 

@@ -195,7 +195,8 @@ class Live:
         else:
             store = open_store(self._repo)
             wanted = needs(self._repo, store)
-            lookup, reader = Lookup(store, wanted), RequestReader(wanted, self._settings.max_batch)
+            lookup = Lookup(store, wanted, keep=self._settings.kept_rows)
+            reader = RequestReader(wanted, self._settings.max_batch)
         return Served(self._predictor(lookup, model), reader, registry)
 
     def _predictor(self, lookup: Lookup, model: PredictionModel) -> Predictor:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from core.errors import StoreUnavailable
 from serving import on_demand
 from stores.plan import plan
-from stores.reader import OnlineReader, OnlineRows, Status, ViewRows
+from stores.reader import OnlineReader
+from stores.rows import OnlineRows, Status, ViewRows
+from stores.wire import AsyncWire
 
 if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore
@@ -51,6 +53,8 @@ class Lookup:
         Opened once; the plans are made from its registry.
     needs : Needs
         Keys and inputs, and where they come from.
+    keep : int
+        How many rows of other keys than the entity's are kept until the store says that they changed.
 
     Attributes
     ----------
@@ -58,7 +62,7 @@ class Lookup:
         The views that are read, with the features that the service has of them.
     """
 
-    def __init__(self, store: FeatureStore, needs: Needs) -> None:
+    def __init__(self, store: FeatureStore, needs: Needs, *, keep: int = 0) -> None:
         self.needs = needs
         self.plans = tuple(view for group in plan(store, needs.reading) for view in group.views)
         own, others = _by_entity(store, needs)
@@ -73,13 +77,13 @@ class Lookup:
         for view, feature in carried.values():
             if view in with_own:
                 with_own[view].features = _with(with_own[view].features, store.get_feature_view(view), feature)
-        self._own = OnlineReader(store, _service(needs, own), full_feature_names=True) if own else None
-        self._keys = OnlineReader(store, apart, full_feature_names=True) if apart else None
-        self._others = OnlineReader(store, _service(needs, others)) if others else None
-        self._readers = [reader for reader in (self._own, self._keys, self._others) if reader]
+        self._wire = wire = AsyncWire(store.config)
+        self._own = OnlineReader(store, _service(needs, own), full_feature_names=True, wire=wire) if own else None
+        self._keys = OnlineReader(store, apart, full_feature_names=True, wire=wire) if apart else None
+        self._others = OnlineReader(store, _service(needs, others), wire=wire, keep=keep) if others else None
 
     async def warm(self) -> None:
-        """Open the connections; an absent store is no reason to fail: requests get a 503 until it is back."""
+        """Open the connection; an absent store is no reason to fail: requests get a 503 until it is back."""
         with suppress(StoreUnavailable):
             await self.ping()
 
@@ -91,8 +95,7 @@ class Lookup:
         StoreUnavailable
             When it does not.
         """
-        for reader in self._readers:
-            await reader.warm()
+        await self._wire.ping()
 
     async def begin(self, rows: list[Entity], now: datetime, *, refuse: bool = True) -> Known:
         """Read what is stored under the entity alone.
@@ -155,7 +158,8 @@ class Lookup:
         columns = {name: known.own.columns[stored] for name, stored in self._stored}
         views = {name: known.own.views[name] for name in self._own_views}
         if self._others:
-            others = await self._others.read(rows, now, refuse=refuse)
+            # The entity's own row has just been read over the same connection: what is kept is as new as that.
+            others = await self._others.read(rows, now, refuse=refuse, kept=self._own is not None)
             columns |= others.columns
             views |= others.views
         return OnlineRows(columns, views, now)
@@ -186,9 +190,8 @@ class Lookup:
         return columns
 
     def close(self) -> None:
-        """Close the connections."""
-        for reader in self._readers:
-            reader.close()
+        """Close the connection."""
+        self._wire.close()
 
     def _unknown(self, row: Entity) -> str:
         keys = ", ".join(f"{name} {row[name]!r}" for name in self.needs.entity_keys)

@@ -88,9 +88,9 @@ class PredictionMetrics:
         for view, count in Tally(view for i in counted for view in own["stale"][i]).items():
             counter = self._stale.get(view) or self._stale.setdefault(view, _stale.labels(view))
             counter.inc(count)
+        places = [made.places[i] for i in counted]
         for name in gaps:
-            values = made.features[name]
-            if count := sum(values[made.places[i]] is None for i in counted):
+            if count := list(map(made.features[name].__getitem__, places)).count(None):
                 self._missing[name] += count
 
     def tell(self, log: PredictionLog) -> None:

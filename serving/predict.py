@@ -18,7 +18,7 @@ from serving.log import Made, PredictionIds, PredictionLog
 from serving.lookup import Lookup
 from serving.turn import Answer, Call, Turn
 from stores.codec import Remembered, from_microseconds
-from stores.reader import OnlineRows, Status
+from stores.rows import OnlineRows, Status
 
 if TYPE_CHECKING:
     from core.clock import Clock

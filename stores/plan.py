@@ -106,7 +106,7 @@ class KeyGroup:
     views: tuple[ViewPlan, ...]
     head: bytes
     fields: bytes
-    _known: dict[tuple[Any, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
+    _known: dict[tuple[Any, ...], tuple[bytes, bytes]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def width(self) -> int:
@@ -114,8 +114,10 @@ class KeyGroup:
         last = self.views[-1]
         return last.start + len(last.features) + 1
 
-    def command(self, values: tuple[Any, ...]) -> bytes:
-        """Return the packed command that reads the row of a key; keys of texts and moments are remembered, to a number.
+    def command(self, values: tuple[Any, ...]) -> tuple[bytes, bytes]:
+        """Return a key as it is stored, and the packed command that reads its row.
+
+        Those of texts and moments are remembered, to a number.
 
         Raises
         ------
@@ -125,7 +127,7 @@ class KeyGroup:
         found = self._known.get(values)
         if found is None:
             key = self.encoder.encode(values)
-            found = b"%b$%d\r\n%b\r\n%b" % (self.head, len(key), key, self.fields)
+            found = key, b"%b$%d\r\n%b\r\n%b" % (self.head, len(key), key, self.fields)
             if _REMEMBERED.issuperset(map(type, values)):  # numbers of other types are equal, and wrong
                 if len(self._known) >= _KNOWN_KEYS:
                     self._known.clear()

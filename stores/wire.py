@@ -8,27 +8,24 @@ Redis answers in order, so whoever wrote first is answered first.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import hiredis
 from redis.exceptions import RedisError
 
+from stores.channel import Asked, Channel, LostError, Replies, Watcher
 from stores.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from feast import RepoConfig
 
-Replies = list[Any]
+log = logging.getLogger("punctual.store")
+
 _CHUNK = 1 << 16
-_PIECE = 1 << 14  # so much is worth a system call of its own
 _TROUBLE = (OSError, hiredis.HiredisError, RedisError)
-
-
-class _LostError(ConnectionError):
-    """The connection broke while replies were due."""
 
 
 def _checked(replies: Replies) -> Replies:
@@ -40,112 +37,6 @@ def _checked(replies: Replies) -> Replies:
             if isinstance(reply, hiredis.ReplyError):
                 raise reply
     return replies
-
-
-class Asked(NamedTuple):
-    """Commands that were sent, and what is to come of them."""
-
-    payload: bytes
-    owed: int  # how many replies
-    replies: Replies  # as far as they are here
-    future: asyncio.Future[Replies]
-    due: float  # on the loop's clock
-
-
-class Channel(asyncio.Protocol):
-    """One connection: commands out, replies to whoever asked, in order.
-
-    A server that owes a reply for longer than ``timeout`` seconds is given up, and whoever waits is told.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        self.alive = False
-        self._timeout = timeout
-        self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader()
-        self._asked: deque[Asked] = deque()
-        self._unsent: list[bytes] = []
-        self._unsent_bytes = 0
-        self._watch: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self._transport, self.alive = transport, True  # type: ignore[assignment]
-        # What is written goes out now, not when the loop comes round: the server begins while we go on.
-        self._transport.set_write_buffer_limits(high=0)  # type: ignore[union-attr]
-
-    def data_received(self, data: bytes) -> None:
-        """Hand out the replies that are whole."""
-        self._reader.feed(data)
-        gets = self._reader.gets
-        while self._asked:
-            asked = self._asked[0]
-            while len(asked.replies) < asked.owed:
-                reply = gets()
-                if reply is False:  # the rest is still on its way
-                    return
-                asked.replies.append(reply)
-            self._asked.popleft()
-            if not asked.future.done():  # its request may have been cancelled
-                asked.future.set_result(asked.replies)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
-        self._fail(_LostError(str(exc or "connection closed")))
-
-    def ask(self, payload: bytes, count: int) -> Asked:
-        """Take commands that have ``count`` replies; they are on their way at the next :meth:`flush` at the latest."""
-        now = self._loop.time()
-        asked = Asked(payload, count, [], self._loop.create_future(), now + self._timeout)
-        self._asked.append(asked)
-        if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout, self._look)
-        self._unsent.append(payload)
-        self._unsent_bytes += len(payload)
-        if self._unsent_bytes >= _PIECE:
-            self.flush()
-        return asked
-
-    def send(self, payload: bytes, count: int) -> Asked:
-        """Take commands that have ``count`` replies, and send them."""
-        asked = self.ask(payload, count)
-        self.flush()
-        return asked
-
-    def flush(self) -> None:
-        """Send what was taken."""
-        if self._unsent and self._transport is not None:
-            self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
-        self._unsent_bytes = 0
-
-    def abort(self) -> None:
-        """Close at once; whoever waits is told."""
-        self.alive = False
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _look(self) -> None:
-        self._watch = None
-        if not self._asked:
-            return
-        left = self._asked[0].due - self._loop.time()
-        if left > 0:
-            self._watch = self._loop.call_later(left, self._look)
-            return
-        self._fail(TimeoutError(f"no reply within {self._timeout:g} s"))
-        self.abort()
-
-    def _fail(self, error: OSError) -> None:
-        self.alive = False
-        if self._watch is not None:
-            self._watch.cancel()
-        for asked in self._asked:
-            if not asked.future.done():
-                asked.future.set_exception(error)
-                asked.future.exception()  # where nobody waits any more, nobody need hear of it
-        self._asked.clear()
 
 
 class AsyncWire:
@@ -160,6 +51,14 @@ class AsyncWire:
         self._channel: Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
+        self._watcher: Watcher | None = None
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` of changes to what is read after ``CLIENT CACHING YES``, once the connection is opened.
+
+        A server that cannot do that, or does not allow it, leaves the watcher without word.
+        """
+        self._watcher = watcher
 
     async def connect(self) -> Channel:
         """Return the connection, opened if it was not; before anything else is awaited, it can be asked.
@@ -173,6 +72,16 @@ class AsyncWire:
             return await self._connected()
         except _TROUBLE as error:
             raise self._endpoint.away(error) from error
+
+    async def ping(self) -> None:
+        """Make sure that there is a connection, and a server at its other end.
+
+        Raises
+        ------
+        StoreUnavailable
+            When it does not answer.
+        """
+        await self.exchange(b"*1\r\n$4\r\nPING\r\n", 1)
 
     async def exchange(self, payload: bytes, count: int) -> Replies:
         """Send packed commands that only read, and return their ``count`` replies.
@@ -196,7 +105,7 @@ class AsyncWire:
         try:
             try:
                 return _checked(await asked.future)
-            except _LostError:  # a restarted server dropped the connection; reads can be asked again
+            except LostError:  # a restarted server dropped the connection; reads can be asked again
                 channel = await self._connected()
                 return _checked(await channel.send(asked.payload, asked.owed).future)
         except _TROUBLE as error:
@@ -224,6 +133,8 @@ class AsyncWire:
                 raise TimeoutError(f"no connection within {endpoint.connect_timeout:g} s") from error
             if endpoint.hello:
                 _checked(await channel.send(endpoint.hello, endpoint.hello_replies).future)
+            if self._watcher is not None and (refused := await channel.watch(self._watcher)):
+                log.info("no rows are kept: %s does not tell of changes: %s", f"{host}:{port}", refused)
             self._channel = channel
             return channel
 
@@ -294,7 +205,7 @@ class Wire:
                 continue
             data = connection.recv(_CHUNK)
             if not data:
-                raise _LostError("connection closed")
+                raise LostError("connection closed")
             self._reader.feed(data)
         return _checked(replies)
 

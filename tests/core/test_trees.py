@@ -56,9 +56,9 @@ def test_the_same_to_the_last_bit(numeric: int, categories: int, params: dict[st
     if params.get("nan_mode") == "Forbidden":
         new[:, :numeric] = np.nan_to_num(new[:, :numeric])
     expected = by_catboost(estimator, new)
-    for size in (1, 2, 3, 32):
-        said = np.vstack([estimator.predict_proba(new[i : i + size]) for i in range(0, 96, size)])
-        np.testing.assert_array_equal(said[:96], expected[: len(said)])
+    for size in (1, 2, 3, 32, 96, 128):
+        said = np.vstack([estimator.predict_proba(new[i : i + size]) for i in range(0, 384, size)])
+        np.testing.assert_array_equal(said, expected[: len(said)])
     np.testing.assert_array_equal(estimator.predict_proba(new), expected)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from serving.lookup import Lookup
 from serving.resolve import needs
 from stores.examples import recent_entities
-from stores.reader import Status
 from stores.registry import open_store
+from stores.rows import Status
 from tests.serving.world import World
 
 APART = ('loan_terms[["region", "hour"]], customer_payments', "customer_payments")
@@ -66,3 +67,37 @@ def test_nothing_is_looked_up_for_whoever_sent_everything(place: World) -> None:
     _, rows, unknown = look(place, [first | sent, {"loan_id": -1} | sent])
     assert unknown == {}
     assert rows == [first | sent, {"loan_id": -1} | sent]
+
+
+def test_rows_of_other_keys_are_kept_until_they_change(own_world: World) -> None:
+    """A hundred predictions of the same entity ask for its own row alone, and see what has become of the others."""
+    own_world.fill()
+    repo, store = own_world.repo, open_store(own_world.repo)
+    (entity,) = recent_entities(repo, 1)
+    now, lookup = repo.clock.now(), Lookup(store, needs(repo, store), keep=100)
+    client = redis.Redis(port=own_world.server.port)
+
+    def asked() -> int:
+        return int(client.info("commandstats")["cmdstat_hmget"]["calls"])
+
+    async def predict() -> dict[str, list[Any]]:
+        rows = [dict(entity)]
+        known = await lookup.begin(rows, now)
+        assert lookup.fill(rows, known) == {}
+        return (await lookup.finish(rows, known, now)).columns
+
+    async def story() -> None:
+        first = await predict()
+        before = asked()
+        for _ in range(100):
+            assert await predict() == first
+        assert asked() - before == 100
+        for key in client.scan_iter():
+            if b"customer_id" in key:
+                client.delete(key)
+        gone = await predict()
+        assert gone["payments_30d"] == [None] != first["payments_30d"]
+        assert {name: gone[name] for name in ("region", "hour")} == {name: first[name] for name in ("region", "hour")}
+        lookup.close()
+
+    asyncio.run(story())

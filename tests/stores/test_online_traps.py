@@ -13,7 +13,8 @@ import redis
 from feast import FeatureStore
 
 from stores.ledger import _key
-from stores.reader import OnlineReader, Status
+from stores.reader import OnlineReader
+from stores.rows import Status
 from stores.writer import materialize
 from tests.stores.online_repo import at, make_store, make_view, open_store, write_file
 

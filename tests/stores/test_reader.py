@@ -15,7 +15,8 @@ from feast.types import Float64, Int64
 
 from core.errors import ConfigError, InvalidRequest, StaleFeatures, StoreUnavailable
 from stores.embedded import EmbeddedServer
-from stores.reader import OnlineReader, Status
+from stores.reader import OnlineReader
+from stores.rows import Status
 from stores.writer import materialize
 from tests.conftest import free_port
 from tests.stores.online_repo import KINDS, at, make_store, make_view, open_store, write_file
