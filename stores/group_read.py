@@ -88,32 +88,37 @@ class GroupRead:
                 next(i for i, key in enumerate(values) if not _is_hashable(key)), values, error
             ) from error
         rows: list[Row | None] = []
-        commands: list[bytes] = []
         for key in slots:
             row = known.get(key)
             if type(row) is not tuple:
                 if None in key:
                     continue
-                try:
-                    commands.append(self._command(key))
-                except (TypeError, struct.error) as error:
-                    raise self._wrong(values.index(key), values, error) from error
+                self._asked.append(key)
                 row = None
             slots[key] = len(rows)
             rows.append(row)
         self._rows = rows
-        self.payload = b"".join(commands)
-        self.owed = len(commands) if self._kept is None else 2 * len(commands)
         if len(rows) != len(values):
             self._slots = [slots[key] for key in values]
+        self._command(values)
 
-    def _command(self, key: Key) -> bytes:
-        name, command = self.group.command(key)
-        if self._kept is None:
-            return command
-        self._asked.append(key)
-        self._kept.expect(key, name, self)
-        return _TRACKED + command
+    def _command(self, values: list[Key]) -> None:
+        asked, kept = self._asked, self._kept
+        try:
+            names, commands = self.group.commands(asked)
+        except (TypeError, struct.error):
+            for key in asked:  # which of them is it?
+                try:
+                    self.group.commands([key])
+                except (TypeError, struct.error) as error:
+                    raise self._wrong(values.index(key), values, error) from error
+            raise
+        if kept is None:
+            self.payload, self.owed = b"".join(commands), len(commands)
+            return
+        for key, name in zip(asked, names, strict=True):
+            kept.expect(key, name, self)
+        self.payload, self.owed = b"".join([_TRACKED + command for command in commands]), 2 * len(commands)
 
     def _wrong(self, index: int, values: list[Key], error: Exception) -> InvalidRequest:
         return InvalidRequest(

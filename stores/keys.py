@@ -41,20 +41,24 @@ class KeyEncoder:
         self._head = _UINT32.pack(len(encoded)) + b"".join(string + _UINT32.pack(len(name)) + name for name in encoded)
         self._parts = [_key_part(value_type) for _, value_type in ordered]
 
-    def encode(self, values: Sequence[Any]) -> bytes:
-        """Return the Redis key of one entity.
+    def encode(self, rows: Sequence[Sequence[Any]]) -> list[bytes]:
+        """Return the Redis keys of entities, each given by its values.
 
         Raises
         ------
         TypeError, struct.error
             When a value is not of its join key's type.
         """
-        parts = [part(value) for part, value in zip(self._parts, values, strict=True)]
-        return b"".join((self._head, *parts, self._project))
+        columns = zip(*rows, strict=True)
+        parts = [list(map(part, column)) for part, column in zip(self._parts, columns, strict=True)] if rows else []
+        return self._joined(parts)
 
     def encode_columns(self, columns: Sequence[pa.Array]) -> list[bytes]:
         """Return the Redis keys of many entities, one column a join key, without nulls."""
         parts = [by_dictionary(column, part) for column, part in zip(columns, self._parts, strict=True)]
+        return self._joined(parts)
+
+    def _joined(self, parts: list[list[bytes]]) -> list[bytes]:
         head, project = self._head, self._project
         return [b"".join((head, *row, project)) for row in zip(*parts, strict=True)]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from feast import FeatureService
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
 Policy = Literal["flag", "missing", "refuse"]
-_REMEMBERED = frozenset((str, datetime))
-_KNOWN_KEYS = 2048
 _Types = tuple[tuple[str, Any], ...]
 
 
@@ -95,18 +93,14 @@ class KeyGroup:
     ----------
     keys : tuple of str
         The columns of the request that hold the join keys, in the encoder's order.
-    fields : bytes
-        The hash fields of all views, packed for the wire.
-    head : bytes
-        The command up to the key.
+    command : bytes
+        The command that reads a row, with ``%d`` and ``%b`` where the key's length and the key go.
     """
 
     keys: tuple[str, ...]
     encoder: KeyEncoder
     views: tuple[ViewPlan, ...]
-    head: bytes
-    fields: bytes
-    _known: dict[tuple[Any, ...], tuple[bytes, bytes]] = field(default_factory=dict, compare=False, repr=False)
+    command: bytes
 
     @property
     def width(self) -> int:
@@ -114,25 +108,16 @@ class KeyGroup:
         last = self.views[-1]
         return last.start + len(last.features) + 1
 
-    def command(self, values: tuple[Any, ...]) -> tuple[bytes, bytes]:
-        """Return a key as it is stored, and the packed command that reads its row.
-
-        Those of texts and moments are remembered, to a number.
+    def commands(self, keys: Sequence[tuple[Any, ...]]) -> tuple[list[bytes], list[bytes]]:
+        """Return keys as they are stored, and the packed commands that read their rows.
 
         Raises
         ------
         TypeError, struct.error
             When a value is not of its join key's type.
         """
-        found = self._known.get(values)
-        if found is None:
-            key = self.encoder.encode(values)
-            found = key, b"%b$%d\r\n%b\r\n%b" % (self.head, len(key), key, self.fields)
-            if _REMEMBERED.issuperset(map(type, values)):  # numbers of other types are equal, and wrong
-                if len(self._known) >= _KNOWN_KEYS:
-                    self._known.clear()
-                self._known[values] = found
-        return found
+        stored = self.encoder.encode(keys)
+        return stored, list(map(self.command.__mod__, zip(map(len, stored), stored, strict=True)))
 
 
 def key_types(view: FeatureView) -> list[tuple[str, Any]]:
@@ -231,4 +216,5 @@ def _group(
     fields = [field for _, own in members for field in own]
     packed = b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in fields)
     head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2)
-    return KeyGroup(columns, KeyEncoder(project, types), tuple(view for view, _ in members), head, packed)
+    command = head + b"$%d\r\n%b\r\n" + packed.replace(b"%", b"%%")
+    return KeyGroup(columns, KeyEncoder(project, types), tuple(view for view, _ in members), command)

@@ -147,7 +147,7 @@ def test_keys_are_feasts_whatever_the_order_of_join_keys(rows: list[tuple[str, i
         for row in rows
     ]
     by_name = [dict(zip([n for n, _ in names], row, strict=True)) for row in rows]
-    assert [encoder.encode([row[name] for name in encoder.names]) for row in by_name] == wanted
+    assert encoder.encode([[row[name] for name in encoder.names] for row in by_name]) == wanted
     kinds = {"text": pa.string(), "big": pa.int64(), "small": pa.int32(), "raw": pa.binary()}
     columns = [pa.array([row[name] for row in by_name], kinds[name]) for name in encoder.names]
     assert encoder.encode_columns(columns) == wanted
@@ -157,8 +157,8 @@ def test_a_moment_may_be_a_key() -> None:
     encoder = KeyEncoder("p", [("at", ValueType.UNIX_TIMESTAMP)])
     moment = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=5)
     proto = EntityKey(join_keys=["at"], entity_values=[Value(unix_timestamp_val=int(moment.timestamp()))])
-    assert encoder.encode([moment]) == serialize_entity_key(proto, 3) + b"p"
-    assert encoder.encode_columns([pa.array([moment], pa.timestamp("us", tz="UTC"))])[0] == encoder.encode([moment])
+    assert encoder.encode([[moment]])[0] == serialize_entity_key(proto, 3) + b"p"
+    assert encoder.encode_columns([pa.array([moment], pa.timestamp("us", tz="UTC"))]) == encoder.encode([[moment]])
 
 
 def test_a_key_of_another_type_is_refused() -> None:

@@ -34,7 +34,7 @@ ENCODER = KeyEncoder("shop", [("item", ValueType.INT64), ("shop", ValueType.STRI
 
 
 def name_of(item: int) -> bytes:
-    return ENCODER.encode((item, "a"))
+    return ENCODER.encode([(item, "a")])[0]
 
 
 class Shop:
