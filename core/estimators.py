@@ -109,12 +109,13 @@ class CatBoostOnCodes:
 
     def _split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers, and the categories' places among the names."""
-        codes = x[:, self.categorical]
-        last = len(self._names) - 1
-        with np.errstate(invalid="ignore"):
-            places = np.where(np.isnan(codes) | (codes >= last), last, codes).astype(np.intp)
-        with np.errstate(over="ignore"):  # beyond what a float32 holds is as far as it gets
-            return np.asfortranarray(x[:, self._numeric], dtype=np.float32), places
+        columns, last = x.T, len(self._names) - 1
+        codes = columns[self.categorical]
+        numbers = columns[self._numeric]
+        # No code is nobody's; and what is beyond a float32 is as far as it gets.
+        with np.errstate(invalid="ignore", over="ignore"):
+            places = np.where(codes < last, codes, last).astype(np.intp)
+            return numbers.astype(np.float32).T, places.T
 
     def _pool(self, numbers: np.ndarray, places: np.ndarray, threads: int = -1, label: np.ndarray | None = None) -> Any:
         from catboost import FeaturesData, Pool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from feast import FeatureService
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
 Policy = Literal["flag", "missing", "refuse"]
+_MICROSECOND = timedelta(microseconds=1)
+_EVER = 1 << 63  # microseconds: longer than anything can be stored
 _Types = tuple[tuple[str, Any], ...]
 
 
@@ -42,6 +45,16 @@ class Promise:
     age: timedelta | None
     policy: Policy
     ttl: timedelta | None
+
+    @cached_property
+    def fresh_us(self) -> int:
+        """Return the largest age in microseconds that is fresh."""
+        return _EVER if self.age is None else self.age // _MICROSECOND
+
+    @cached_property
+    def alive_us(self) -> int:
+        """Return the largest age in microseconds within the ttl."""
+        return _EVER if self.ttl is None else self.ttl // _MICROSECOND
 
     @classmethod
     def of(cls, view: FeatureView) -> Promise:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from stores.group_read import GroupRead
     from stores.plan import ViewPlan
 
-_MICROSECOND = timedelta(microseconds=1)
-
 
 class Status(StrEnum):
     """What became of one view's row."""
@@ -29,7 +27,6 @@ class Status(StrEnum):
 
 
 _SERVED = frozenset((Status.PRESENT, Status.STALE))
-_NEVER = -(1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +124,14 @@ class Gathering:
 def _judge(view: ViewPlan, event_us: list[int | None], now_us: int) -> list[Status]:
     """Return the status of each row, by its event time."""
     promise = view.promise
-    fresh, alive = (_NEVER if age is None else now_us - age // _MICROSECOND for age in (promise.age, promise.ttl))
+    fresh, alive = now_us - promise.fresh_us, now_us - promise.alive_us
     status = [Status.PRESENT] * len(event_us)
+    if not event_us:
+        return status
     if None not in event_us:
         times = cast("list[int]", event_us)
-        if max(fresh, alive) <= min(times, default=now_us) and max(times, default=now_us) <= now_us:
+        oldest = min(times)
+        if fresh <= oldest and alive <= oldest and max(times) <= now_us:
             return status
     late = Status.EXPIRED if promise.policy == "missing" else Status.STALE
     dead = Status.STALE if promise.policy == "refuse" else Status.EXPIRED
