@@ -1,21 +1,16 @@
-"""Load: as fast as the server answers (``wrk``), or at a rate that does not care how it answers (open loop)."""
+"""Load as fast as the server answers: ``wrk``."""
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
 import re
 import shutil
 import subprocess
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 _SCRIPT = """
 local bodies = {}
@@ -34,7 +29,6 @@ done = function(summary, latency, requests)
     latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
-_STEP_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -65,112 +59,3 @@ def wrk(url: str, bodies: Sequence[Any], *, key: str, connections: int, seconds:
     if errors or not requests:
         raise SystemExit(f"{errors} of {requests} requests to {url} failed.")
     return Rate(requests / (duration / 1e6), p50 / 1e3, p99 / 1e3)
-
-
-@dataclass
-class Answers:
-    """What came of an open-loop run.
-
-    Attributes
-    ----------
-    latencies : list of float
-        Seconds from the moment that a request was due, not from the one that it was sent: a server that stalls makes
-        those wait that come meanwhile, and that is counted.
-    statuses : list of (float, int)
-        When each answer came (seconds of the monotonic clock), and its status; 0 where the connection broke.
-    """
-
-    latencies: list[float] = field(default_factory=list)
-    statuses: list[tuple[float, int]] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-
-    def percentile(self, share: float) -> float:
-        """Return a percentile of the latencies, in milliseconds."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
-
-    @property
-    def kinds(self) -> dict[int, int]:
-        """How many answers there were of each status."""
-        return dict(Counter(status for _, status in self.statuses))
-
-    @property
-    def failed(self) -> int:
-        """How many were not answered with a 200."""
-        return sum(status != 200 for _, status in self.statuses)
-
-
-class OpenLoop:
-    """Sends requests when they are due, over raw connections, whether or not earlier ones are answered.
-
-    Parameters
-    ----------
-    url, key : str
-        Where to send them, and what to show.
-    bodies : sequence of bytes
-        Sent in turn.
-    check : callable, optional
-        Looks at a request's number and its answer's body, and returns what is wrong with it, or an empty text.
-    """
-
-    def __init__(self, url: str, key: str, bodies: Sequence[bytes], check: Any = None) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {key}\r\n"
-        self._requests = [
-            f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-            for body in bodies
-        ]
-        self._check = check
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-
-    async def run(self, per_second: float, seconds: float) -> Answers:
-        """Send ``per_second`` requests a second, evenly."""
-        answers = Answers()
-        gc.collect()
-        gc.freeze()  # what is here by now is not to be looked through meanwhile: that stop would be the service's fault
-        start = time.perf_counter() + 0.05
-        tasks = set()
-        for number in range(int(per_second * seconds)):
-            due = start + number / per_second
-            # Up to a millisecond late, the loop's finest step, which counts as latency: waiting for the moment itself
-            # would keep busy a core that the service could use.
-            while (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(max(wait, _STEP_SECONDS))
-            task = asyncio.create_task(self._one(number % len(self._requests), due, answers))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        await asyncio.gather(*tasks)
-        return answers
-
-    def close(self) -> None:
-        """Close the connections."""
-        for _, writer in self._idle:
-            writer.close()
-        self._idle.clear()
-
-    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        while self._idle:
-            reader, writer = self._idle.pop()
-            if not reader.at_eof():  # a server closes connections that nothing comes over
-                return reader, writer
-            writer.close()
-        return await asyncio.open_connection(self._host, self._port)
-
-    async def _one(self, number: int, due: float, answers: Answers) -> None:
-        status, body = 0, b""
-        try:
-            connection = reader, writer = await self._connection()
-            writer.write(self._requests[number])
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-            body = await reader.readexactly(length)
-            status = int(head[9:12])
-            self._idle.append(connection)
-        except (OSError, asyncio.IncompleteReadError):
-            status = 0
-        now = time.perf_counter()
-        answers.latencies.append(now - due)
-        answers.statuses.append((now, status))
-        if status == 200 and self._check is not None and (wrong := self._check(number, body)):
-            answers.wrong.append(wrong)

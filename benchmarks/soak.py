@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import uvloop
 
-from benchmarks.load import Answers, OpenLoop
+from benchmarks.open_loop import Answers, OpenLoop
 from benchmarks.predict import predictions
 from benchmarks.stack import Server, Stack, stack
 
