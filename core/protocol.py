@@ -32,6 +32,7 @@ class BoundedHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._head = 0  # bytes of a head that is not complete
+        self._begun = False  # whether there is one
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -48,18 +49,20 @@ class BoundedHttp(HttpToolsProtocol):
         """Take what came; a head that it does not complete must not grow for ever."""
         self._head += len(data)
         super().data_received(data)
+        if self._begun:  # most heads come whole, and need no timer
+            self._await_client()
         if self._head > self.most_head and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Give a further request its time."""
+        """Note that a head has begun."""
         super().on_message_begin()
-        self._await_client()
+        self._begun = True
 
     def on_headers_complete(self) -> None:
         """Leave the rest to the service."""
-        self._head = 0
+        self._head, self._begun = 0, False
         self._client_is_done()
         super().on_headers_complete()
 

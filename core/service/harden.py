@@ -6,10 +6,9 @@ In order: who asks (address, correlation id), by which name (trusted hosts), how
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import random
 import re
-import secrets
 import time
 from typing import Any
 
@@ -22,11 +21,13 @@ from core.addresses import client_address, host_name
 from core.errors import InvalidRequest, PunctualError, TimedOut
 from core.logs import correlation_id
 from core.service.access import Endpoint, bounded, guarded
+from core.service.deadlines import Deadlines
 from core.service.problems import error_response, unexpected_response
 from core.service.reference import PAGE_POLICY
 
 log = logging.getLogger("punctual.service")
 
+_random = random.Random()  # noqa: S311 - an id that finds a request in the logs is no secret
 _ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -80,6 +81,7 @@ class Harden:
         self._proxies = frozenset(settings.trusted_proxies)
         self._https = settings.tls_cert is not None
         self._timeout = settings.request_timeout
+        self._deadlines = Deadlines(settings.request_timeout)
         self._metrics = app.state.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +93,7 @@ class Harden:
         given = {name: value for name, value in scope["headers"] if name in _WANTED}
         request_id = given.get(b"x-request-id", b"")
         if not _ID.fullmatch(request_id):
-            request_id = secrets.token_hex(8).encode()
+            request_id = b"%016x" % _random.getrandbits(64)
         token = correlation_id.set(request_id.decode())
         client = scope.get("client")
         address = client[0] if client else ""
@@ -146,7 +148,7 @@ class Harden:
             await self.app.state.limiter.admit_address(address)
         endpoint = self._direct.get((scope["method"], path))
         try:
-            async with asyncio.timeout(self._timeout):
+            with self._deadlines.begin():
                 if endpoint is None:
                     await self._inner(scope, receive, send)
                 else:
