@@ -52,13 +52,14 @@ class PredictionIds:
         self._last = 0
         self._chance: list[str] = []
 
-    def next(self) -> str:
-        """Return a new id of 32 hexadecimal digits."""
-        self._last = max(self._last + 1, int(epoch_seconds() * 1_000_000))
-        if not self._chance:
-            chance = secrets.token_hex(9 * _AT_ONCE)
+    def next(self, count: int) -> list[str]:
+        """Return new ids of 32 hexadecimal digits."""
+        first = max(self._last + 1, int(epoch_seconds() * 1_000_000))
+        self._last = first + count - 1
+        if len(self._chance) < count:
+            chance = secrets.token_hex(9 * max(_AT_ONCE, count))
             self._chance = [chance[start : start + 17] for start in range(0, len(chance), 18)]
-        return f"{self._last:015x}{self._chance.pop()}"
+        return [f"{number:015x}{self._chance.pop()}" for number in range(first, first + count)]
 
     @staticmethod
     def date_of(prediction_id: str) -> str | None:

@@ -135,16 +135,15 @@ class Lookup:
         unknown: Bad = {}
         if not known.lacking:
             return unknown
-        columns = [(name, known.carried.columns[feature]) for name, feature in self._carried]
+        names = [name for name, _ in self._carried]
+        values = list(zip(*(known.carried.columns[feature] for _, feature in self._carried), strict=True))
         nothing = _nothing([known.carried.views[view] for view in self._carrying], len(rows))
         for i in sorted(known.lacking):
             row = rows[i]
             if i in nothing:
                 unknown[i] = self._unknown(row)
                 continue
-            for name, column in columns:
-                if name not in row:
-                    row[name] = column[i]
+            row |= {**dict(zip(names, values[i], strict=True)), **row}
         return unknown
 
     async def finish(self, rows: list[Entity], known: Known, now: datetime, *, refuse: bool = True) -> OnlineRows:

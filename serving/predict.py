@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,15 @@ from stores.codec import Remembered, from_microseconds
 from stores.rows import OnlineRows, Status
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from core.clock import Clock
     from core.model import PredictionModel
     from serving.metrics import PredictionMetrics
     from serving.request import Entity
     from serving.resolve import Needs
     from serving.shadow import Shadow
+    from serving.writer import Taken
 
 # Up to here a model call is shorter than handing it to a thread and back, and than what a request may wait for others.
 _INLINE_ROWS = 256
@@ -182,7 +186,11 @@ class Predictor:
             self._metrics.scored(perf_counter() - start)
         made = self._give(turn, scores, columns, online, now)
         taken, loop = self._log.append(made), asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, taken.line)  # the answers go out before the second of the two
+        loop.call_soon(loop.call_soon, self._after, taken, made, matrix)  # answers go out before the second of the two
+
+    def _after(self, taken: Taken, made: Made, matrix: np.ndarray) -> None:
+        """Do what nobody waits for."""
+        taken.line()
         if self._metrics:
             self._metrics.predicted(made, self.model.gaps(matrix))
 
@@ -198,7 +206,7 @@ class Predictor:
         ids: list[str] = []
         for call, first in turn.good:
             own = range(first, first + len(call))
-            given = [self._ids.next() for _ in own]
+            given = self._ids.next(len(own))
             answers = [
                 {
                     "prediction_id": prediction_id,
@@ -250,14 +258,15 @@ def _as_of(online: OnlineRows, count: int) -> list[bytes]:
     """Return for each row a JSON object: view -> when its values became known; null where nothing is known."""
     if not online.views:
         return [b"{}"] * count
-    columns = []
-    for view in online.views.values():
+    pieces: list[Iterable[bytes]] = []
+    between = b"{"
+    for name, view in online.views.items():
         known: Iterable[int | None] = view.event_us
         if Status.FUTURE in view.status:
             known = (None if state is Status.FUTURE else us for us, state in zip(known, view.status, strict=True))
-        columns.append(map(_moment, known))
-    row = b",".join(orjson.dumps(name).replace(b"%", b"%%") + b":%b" for name in online.views)
-    return list(map((b"{" + row + b"}").__mod__, zip(*columns, strict=True)))
+        pieces += repeat(between + orjson.dumps(name) + b":", count), map(_moment, known)
+        between = b","
+    return list(map(b"".join, zip(*pieces, repeat(b"}", count), strict=True)))
 
 
 def _late(online: OnlineRows) -> list[tuple[str, list[Status]]]:

@@ -147,7 +147,7 @@ def test_truth_is_what_it_was(log_world: LogWorld):
 
 
 def test_a_prediction_is_found_by_its_id_as_before(log_world: LogWorld):
-    prediction_id = PredictionIds().next()
+    prediction_id = PredictionIds().next(1)[0]
     day = PredictionIds.date_of(prediction_id)
     assert day is not None
     # (No other test of this world writes a header of version 9, without which there is no lineage to compare.)

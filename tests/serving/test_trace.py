@@ -160,7 +160,7 @@ def test_traced_when_its_part_was_begun_before_midnight(copy_api: Any) -> None:
 def test_an_id_that_could_be_ours_but_is_in_no_part(copy_api: Any) -> None:
     api, _ = copy_api
     api.predict({"loan_id": 3000})
-    problem(api.get(f"/predictions/{PredictionIds().next()}"), 404)
+    problem(api.get(f"/predictions/{PredictionIds().next(1)[0]}"), 404)
 
 
 def test_a_request_is_refused_when_the_log_cannot_keep_up(copy_api: Any) -> None:
