@@ -42,13 +42,14 @@ class GroupRead:
         When a key has the wrong type.
     """
 
-    __slots__ = ("_asked", "_kept", "_rows", "_slots", "group", "owed", "payload")
+    __slots__ = ("_asked", "_kept", "_mark", "_rows", "_slots", "group", "owed", "payload")
 
     def __init__(
         self, group: KeyGroup, given: Mapping[str, list[Any]], count: int, kept: Kept | None = None, number: int = 0
     ) -> None:
         self.group, self.payload, self.owed = group, b"", 0
         self._asked: list[Key] = []
+        self._mark = object()  # what stands for its rows until they are here; no more of it is held than that
         self._slots: list[int] | None = None  # which of the distinct keys each row wants; None: each its own
         values: list[Key] = [_DUMMY] * count
         if group.keys != (DUMMY_KEY,):
@@ -59,7 +60,7 @@ class GroupRead:
         self._rows: list[Row | None] = rows  # None: asked for
         if not rows or not _ALL_KEPT.issuperset(map(type, rows)):
             self._ask(values, known)
-            if kept is not None:
+            if kept is not None and self._kept is not None:
                 kept.trim()
 
     def columns(self, replies: Sequence[Any]) -> list[list[Any]]:
@@ -72,7 +73,7 @@ class GroupRead:
         rows: Sequence[Row | None] = self._rows
         if self._asked:
             fresh = list(zip(*_decoded(self.group, replies[1::2]), strict=True))
-            self._kept.keep(self._asked, fresh, self)
+            self._kept.keep(self._asked, fresh, self._mark)
             rest = iter(fresh)
             rows = [row if row is not None else next(rest) for row in rows]
         if self._slots is not None:
@@ -117,7 +118,7 @@ class GroupRead:
             self.payload, self.owed = b"".join(commands), len(commands)
             return
         for key, name in zip(asked, names, strict=True):
-            kept.expect(key, name, self)
+            kept.expect(key, name, self._mark)
         self.payload, self.owed = b"".join([_TRACKED + command for command in commands]), 2 * len(commands)
 
     def _wrong(self, index: int, values: list[Key], error: Exception) -> InvalidRequest:

@@ -83,7 +83,7 @@ class Kept:
         """How many rows are kept or on their way."""
         return sum(len(group.rows) for group in self._groups)
 
-    def group(self, number: int, keys: Sequence[Key] | dict[Key, Any]) -> KeptGroup | None:
+    def group(self, number: int, keys: Sequence[Key]) -> KeptGroup | None:
         """Return what is kept of a group; None while nothing can be, or for keys that could be mistaken for others."""
         if self._active and _SAFE.issuperset(map(type, chain.from_iterable(keys))):
             return self._groups[number]

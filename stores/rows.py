@@ -126,9 +126,7 @@ def _judge(view: ViewPlan, event_us: list[int | None], now_us: int) -> list[Stat
     promise = view.promise
     fresh, alive = now_us - promise.fresh_us, now_us - promise.alive_us
     status = [Status.PRESENT] * len(event_us)
-    if not event_us:
-        return status
-    if None not in event_us:
+    if event_us and None not in event_us:
         times = cast("list[int]", event_us)
         oldest = min(times)
         if fresh <= oldest and alive <= oldest and max(times) <= now_us:
