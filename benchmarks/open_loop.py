@@ -97,8 +97,8 @@ class _Connection:
 class OpenLoop:
     """Sends requests when they are due, over as many connections as that takes.
 
-    One thread sleeps until the next is due, to some fifty microseconds, and another waits for answers: a sender that is
-    late, or busy with answers, would count as the service's latency.
+    One thread sleeps until the next is due, to about a tenth of a millisecond, and another waits for answers: a sender
+    that is late, or busy with answers, would count as the service's latency.
 
     Parameters
     ----------
