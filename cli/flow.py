@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import context
-from core.client import DataClient
 from core.progress import console
+
+if TYPE_CHECKING:
+    from core.client import DataClient
 
 flow_app = typer.Typer(no_args_is_help=True, help="Run everything from import to a reloaded champion, and undo it.")
 
@@ -48,4 +50,6 @@ def rollback(reason: Annotated[str, typer.Option(help="Why; kept in the ledger."
 
 
 def _client() -> DataClient:
+    from core.client import DataClient
+
     return DataClient.local(context.settings(), context.repo().layout)

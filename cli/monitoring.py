@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from cli import context
-from core.client import MonitoringClient
 from core.errors import InvalidRequest
 from core.progress import console
 from core.windows import as_utc
+
+if TYPE_CHECKING:
+    from core.client import MonitoringClient
 
 monitor_app = typer.Typer(
     no_args_is_help=True,
@@ -154,6 +156,8 @@ def task(name: str, arguments: str, output: Path) -> None:
 
 
 def _client() -> MonitoringClient:
+    from core.client import MonitoringClient
+
     return MonitoringClient.local(context.settings(), context.repo().layout)
 
 

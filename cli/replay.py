@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cli import context, services
-from core.client import Name, PredictionClient
+from core.places import Name
 from core.problem import parse_duration
 from core.progress import console
 from core.repo import FeatureRepo
@@ -56,6 +56,7 @@ def replay(
     The services it needs are started unless they run. Stopped or killed anywhere, the same command goes on from there.
     The clock of the feature repo moves with it: use `--copy-to` to keep the original where it is.
     """
+    from core.client import PredictionClient
     from monitoring.replay import Replay, plan
     from monitoring.replay_report import write_report
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import httpx
 
-from core.client import PORTS, Name, here, service_url
 from core.errors import PunctualError
 from core.http import trust
+from core.places import PORTS, Name, here, service_url
 from core.progress import console, progress
 from core.server import TIED, check_port
 

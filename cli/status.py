@@ -9,9 +9,9 @@ import httpx
 from rich.table import Table
 
 from cli import context
-from core.client import PORTS, Name, service_url
 from core.errors import CheckFailed, PunctualError, StoreUnavailable
 from core.http import trust
+from core.places import PORTS, Name, service_url
 from core.progress import console
 from core.repo import FeatureRepo
 from core.windows import list_windows

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from cli import context, pipeline, services
-from core.client import PORTS, Name, PredictionClient, here, service_url
 from core.files import read_secret
+from core.places import PORTS, Name, here, service_url
 from core.progress import console
 from core.repo import FeatureRepo
 from core.settings import Settings
@@ -87,6 +87,8 @@ def _curl(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> 
 
 
 def _ask(settings: Settings, repo: FeatureRepo, example: dict[str, object]) -> None:
+    from core.client import PredictionClient
+
     key = read_secret(repo.layout.secrets / "client.key")
     client = PredictionClient.local(settings, repo.layout, key=key)
     answer = client.http.call("POST", "/predict", json={"entities": [example]})

@@ -13,20 +13,13 @@ from core.conditions import Condition
 from core.errors import JobFailed, ServiceUnavailable, TimedOut
 from core.files import read_secret
 from core.http import HttpClient
+from core.places import Name, service_url
 
 if TYPE_CHECKING:
     from core.layout import Layout
     from core.settings import Settings
 
-Name = Literal["data", "training", "prediction", "monitoring"]
 Layer = Literal["raw", "valid", "quarantine", "features"]
-# Each service's port setting, in the order in which services are started: each can do without those after it.
-PORTS: dict[Name, str] = {
-    "data": "data_port",
-    "training": "training_port",
-    "prediction": "port",
-    "monitoring": "monitoring_port",
-}
 _POLL_SECONDS = 0.5
 
 
@@ -294,20 +287,6 @@ class MonitoringClient(_Client):
     def _get(self, what: str, **asked: Any) -> dict[str, Any]:
         params = {name: value for name, value in asked.items() if value is not None}
         return dict(self.http.call("GET", f"/monitoring/{what}", params=params).json())
-
-
-def service_url(settings: Settings, name: Name) -> str:
-    """Return where a service is: as configured, or on this machine."""
-    configured = getattr(settings, f"{name}_url")
-    if configured:
-        return str(configured)
-    return here(settings, getattr(settings, PORTS[name]))
-
-
-def here(settings: Settings, port: int) -> str:
-    """Return the address of a port on this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
 
 
 def _reason(reason: str, expected: str | None, notify: bool) -> dict[str, Any]:

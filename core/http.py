@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import orjson
-import pybreaker
 import stamina
 
 from core import errors
@@ -23,6 +22,8 @@ from core.logs import correlation_id
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pybreaker import CircuitBreaker
 
 log = logging.getLogger("punctual.client")
 
@@ -184,9 +185,11 @@ class HttpClient:
         raise AssertionError("the loop returns or raises")  # tells mypy so
 
     def _once(self, method: str, path: str, given: dict[str, Any]) -> Answer:
+        from pybreaker import CircuitBreakerError
+
         try:
             return self._breaker.call(self._send, method, path, given)
-        except pybreaker.CircuitBreakerError as error:
+        except CircuitBreakerError as error:
             raise ServiceUnavailable(
                 f"The {self.name} service at {self.base_url} failed {_FAILURES} times in a row.",
                 hint=f"It is left alone for {_OPEN_SECONDS:g} s; see its /health.",
@@ -212,9 +215,11 @@ class HttpClient:
 
 
 @lru_cache(maxsize=100)
-def _breaker(url: str) -> pybreaker.CircuitBreaker:
+def _breaker(url: str) -> CircuitBreaker:
     """Return the breaker of an address: what one client found out, the next one of this process need not."""
-    return pybreaker.CircuitBreaker(
+    from pybreaker import CircuitBreaker  # it brings redis along, for which a command that calls nobody need not wait
+
+    return CircuitBreaker(
         fail_max=_FAILURES,
         reset_timeout=_OPEN_SECONDS,
         # A client's own mistake says nothing about the service.

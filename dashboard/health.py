@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 import orjson
 
-from core.client import PORTS, Name, service_url
 from core.clock import SystemClock
 from core.errors import ServiceUnavailable
 from core.http import trust
+from core.places import PORTS, Name, service_url
 
 if TYPE_CHECKING:
     from core.settings import Settings

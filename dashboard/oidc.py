@@ -20,8 +20,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from core.errors import PunctualError, ServiceUnavailable, Unauthenticated
-from core.links import dashboard_address
 from core.oidc import Provider
+from core.places import dashboard_address
 from dashboard.bound import status_of
 from dashboard.forms import arrived_page
 from dashboard.front import OIDC, OIDC_BACK

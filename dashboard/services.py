@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from core.client import PORTS, DataClient, Name, PredictionClient, TrainingClient, service_url
+from core.client import DataClient, PredictionClient, TrainingClient
 from core.errors import Unauthenticated
 from core.http import HttpClient
+from core.places import PORTS, Name, service_url
 from core.settings import get_settings
 from dashboard.health import Board
 from dashboard.session import Session, Sessions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -21,7 +20,6 @@ from core.service import (
     add_gauges,
     add_told,
     create_app,
-    from_settings,
     harden,
     json_response,
     principal,
@@ -40,10 +38,6 @@ from serving.metrics import PredictionMetrics, model_gauges
 from serving.resolve import Needs, needs
 from serving.shadow import Shadow
 from stores.registry import open_store
-
-# A thread that writes Parquet or scores for the challenger gives way to requests after so long: Python's own 5 ms would
-# be several requests' time.
-_SWITCH_SECONDS = 0.0001
 
 # Each request makes hundreds of objects that wait for the log, and no cycles: looking for those at Python's own pace
 # costs a request for a hundred entities a fifth of its time.
@@ -82,9 +76,9 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         try:
             await service.live.start()
             # What is loaded by now stays: no collection need look through it again, which takes 100 ms.
-            gc.collect()
             gc.freeze()
             gc.set_threshold(*_COLLECT)
+            gc.enable()
             yield
         finally:
             await service.live.close()
@@ -197,12 +191,6 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
     )
     async def features(entity: str = Path(include_in_schema=False)) -> Response:
         return json_response(await entities.describe(service.live.served, entity, repo.clock.now()))
-
-
-def create() -> ASGIApp:
-    """Make the app from the settings: what a server process calls."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    return from_settings(build_app)
 
 
 def _needs(repo: FeatureRepo) -> Needs | None:

@@ -23,7 +23,7 @@ from core.auth.revision import alone, changing
 from core.auth.users import find, found
 from core.clock import SystemClock
 from core.errors import Conflict, Forbidden
-from core.links import dashboard_address
+from core.places import dashboard_address
 from core.tables import ResetLink, User
 
 if TYPE_CHECKING:

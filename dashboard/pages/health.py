@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.client import Name, service_url
 from core.errors import PunctualError
+from core.places import Name, service_url
 from core.settings import get_settings
 from dashboard.health import Health
 from dashboard.parts import words

@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.client import Name
 from core.clock import SystemClock
+from core.places import Name
 from dashboard.parts import words
 from dashboard.parts.contract import as_moment
 from dashboard.parts.current import Current

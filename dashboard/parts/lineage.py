@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.client import Name
 from core.errors import PunctualError
+from core.places import Name
 from dashboard.parts.current import Current
 from dashboard.parts.status import busy
 from dashboard.services import services

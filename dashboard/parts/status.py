@@ -14,7 +14,7 @@ from dashboard.parts.current import current
 from dashboard.services import services
 
 if TYPE_CHECKING:
-    from core.client import Name
+    from core.places import Name
     from dashboard.health import Health, State
 
 _LOOKS: dict[State, tuple[Any, str]] = {

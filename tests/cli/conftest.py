@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.client import PORTS
+from core.places import PORTS
 from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

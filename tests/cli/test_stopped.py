@@ -11,7 +11,7 @@ import pytest
 IN_A_QUERY = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from cli import main
+from cli.app import app, run
 from stores import sql
 
 LONG = "SELECT count(*) FROM range(100000000) AS a, range(100) AS b WHERE hash(a.range + b.range) % 7 = 1"
@@ -30,9 +30,9 @@ def threads():
         print("begins", flush=True)
         list(pool.map(work, [con, con]))
 
-main.app.command("alone")(alone)
-main.app.command("threads")(threads)
-main.main()
+app.command("alone")(alone)
+app.command("threads")(threads)
+run()
 """
 
 

@@ -16,7 +16,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from core.client import PORTS
+from core.places import PORTS
 from tests.cli.conftest import ROOT, Shell, assert_one_clear_line, shell_for
 from tests.conftest import free_port
 

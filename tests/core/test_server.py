@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
-from core.client import DataClient, service_url
+from core.client import DataClient
 from core.errors import ConfigError, PortInUse
 from core.layout import Layout
+from core.places import service_url
 from core.repo import FeatureRepo
 from core.server import TIED, check_port, tls_files
 from core.settings import Settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.client import PORTS
 from core.errors import ServiceUnavailable
+from core.places import PORTS
 from core.settings import Settings
 from dashboard.health import Board
 from tests.core.wire import Wire, hang_up, raw, says
