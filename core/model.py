@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,7 +103,8 @@ class PredictionModel:
         """
         # NumPy reads None as NaN, in half the time that Python takes to look at each value.
         coded = [columns[f.name] if f.kind == "numeric" else f.encode(columns[f.name]) for f in self.features]
-        return np.array(coded, dtype=np.float64).T
+        shape = len(coded), len(coded[0]) if coded else 0
+        return np.fromiter(chain.from_iterable(coded), np.float64, shape[0] * shape[1]).reshape(shape).T
 
     def gaps(self, matrix: np.ndarray) -> list[str]:
         """Return the features for which some row of a coded matrix has nothing: not given, or a category unknown."""

@@ -82,7 +82,7 @@ class SymmetricTrees:
         bits = answers.view(np.uint8)
         leaf: np.ndarray = bits.take(self._levels[0], axis=0).astype(self._bits, copy=False)
         for level in self._levels[1:]:
-            leaf <<= 1
+            leaf += leaf  # NumPy adds many bytes at a time, and shifts them one by one
             leaf |= bits.take(level, axis=0)
         values = self._leaves.take(leaf + self._first_leaf)
         # Added up tree by tree: of one row alone np.sum would add pairs, and round otherwise.

@@ -143,7 +143,9 @@ class Lookup:
             if i in nothing:
                 unknown[i] = self._unknown(row)
                 continue
-            row |= {**dict(zip(names, values[i], strict=True)), **row}
+            sent = row.copy()
+            row.update(zip(names, values[i], strict=True))
+            row.update(sent)
         return unknown
 
     async def finish(self, rows: list[Entity], known: Known, now: datetime, *, refuse: bool = True) -> OnlineRows:
@@ -225,6 +227,8 @@ def _with(features: list[Any], view: Any, name: str) -> list[Any]:
 
 def _nothing(views: list[ViewRows], count: int) -> set[int]:
     """Return the rows of which none of the views knows anything."""
+    if any(view.present for view in views):
+        return set()
     found = set(range(count))
     for view in views:
         found &= {i for i, status in enumerate(view.status) if status in NOTHING}

@@ -6,6 +6,7 @@ from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
@@ -25,7 +26,7 @@ _predictions = Counter(
     "Predictions made, by class, version, and the tenth that the probability lies in (0.3: from 0.3 to 0.4).",
     ("class", "model_version", "probability"),
 )
-_TENTHS = tuple(f"{tenth / 10:.1f}" for tenth in range(10))
+_TENTHS = (*(f"{tenth / 10:.1f}" for tenth in range(10)), "0.9")  # certainty is of the last tenth
 _lookup = Histogram(
     "punctual_feature_lookup_seconds", "Seconds to read the features of what is answered together.", buckets=_FAST
 )
@@ -77,18 +78,22 @@ class PredictionMetrics:
         """
         own, version = made.own, made.shared["model_version"]
         _batch.observe(len(made))
-        counted = [i for i, tried in enumerate(own["what_if"]) if not tried]
-        kinds = Tally((own["class"][i], min(int(own["probability"][i] * 10), 9)) for i in counted)
+        classes, probabilities, stale, places = own["class"], own["probability"], own["stale"], made.places
+        if True in (tried := own["what_if"]):
+            counts = [not one for one in tried]
+            classes, probabilities, stale, places = (
+                list(compress(column, counts)) for column in (classes, probabilities, stale, places)
+            )
+        kinds = Tally(zip(classes, [int(probability * 10) for probability in probabilities], strict=True))
         for (label, tenth), count in kinds.items():
             child = self._predictions.get((label, version, tenth))
             if child is None:
                 child = _predictions.labels(label, version, _TENTHS[tenth])
                 self._predictions[label, version, tenth] = child
             child.inc(count)
-        for view, count in Tally(view for i in counted for view in own["stale"][i]).items():
+        for view, count in Tally(chain.from_iterable(stale)).items():
             counter = self._stale.get(view) or self._stale.setdefault(view, _stale.labels(view))
             counter.inc(count)
-        places = [made.places[i] for i in counted]
         for name in gaps:
             if count := list(map(made.features[name].__getitem__, places)).count(None):
                 self._missing[name] += count

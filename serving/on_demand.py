@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def run(view: Any, columns: Mapping[str, Sequence[Any]], count: int) -> dict[str
     names = [feature.name for feature in view.features]
     try:
         result = _call(view, inputs, count)
-        out = {name: [_plain(v) for v in result[name]] for name in names}
+        out = {name: _plain(result[name]) for name in names}
     except Exception as error:
         raise DataError(
             f"The on-demand feature view {view.name} failed: {type(error).__name__}: {error}.",
@@ -65,7 +65,9 @@ def _call(view: Any, inputs: dict[str, Any], count: int) -> Mapping[str, Any]:
     )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if value is None or value != value else value
+def _plain(values: Iterable[Any]) -> list[Any]:
+    """Return plain Python values, None for each that is missing."""
+    values = list(values)
+    if any(issubclass(kind, np.generic) for kind in set(map(type, values))):
+        values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    return [None if value is None or value != value else value for value in values]

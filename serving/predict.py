@@ -262,7 +262,7 @@ def _as_of(online: OnlineRows, count: int) -> list[bytes]:
     between = b"{"
     for name, view in online.views.items():
         known: Iterable[int | None] = view.event_us
-        if Status.FUTURE in view.status:
+        if not view.present and Status.FUTURE in view.status:
             known = (None if state is Status.FUTURE else us for us, state in zip(known, view.status, strict=True))
         pieces += repeat(between + orjson.dumps(name) + b":", count), map(_moment, known)
         between = b","
@@ -274,5 +274,5 @@ def _late(online: OnlineRows) -> list[tuple[str, list[Status]]]:
     return [
         (name, view.status)
         for name, view in online.views.items()
-        if Status.STALE in view.status or Status.EXPIRED in view.status
+        if not view.present and not set(_LATE).isdisjoint(view.status)
     ]

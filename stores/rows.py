@@ -26,7 +26,7 @@ class Status(StrEnum):
     NOT_FOUND = "not_found"
 
 
-_SERVED = frozenset((Status.PRESENT, Status.STALE))
+_SERVED = (Status.PRESENT, Status.STALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,13 @@ class ViewRows:
     status : list of Status, length n
     event_us : list of (int or None), length n
         Event time in microseconds since 1970 UTC; ``None`` where nothing is stored.
+    present : bool
+        Whether all of them are ``PRESENT``, as mostly: then there is nothing to look for among them.
     """
 
     status: list[Status]
     event_us: list[int | None]
+    present: bool
 
     @property
     def event_timestamps(self) -> list[datetime | None]:
@@ -105,24 +108,23 @@ class Gathering:
         for view in read.group.views:
             stop = view.start + len(view.features)
             columns, event_us = stored[view.start : stop], stored[stop]
-            status = _judge(view, event_us, self._now_us)
-            if self._refuse and view.promise.policy == "refuse" and Status.STALE in status:
-                raise _stale(view, status.index(Status.STALE), event_us, self._now)
-            if not _SERVED.issuperset(status):
-                for row, state in enumerate(status):
+            rows = self._views[view.name] = _judge(view, event_us, self._now_us)
+            if not rows.present:
+                if self._refuse and view.promise.policy == "refuse" and Status.STALE in rows.status:
+                    raise _stale(view, rows.status.index(Status.STALE), event_us, self._now)
+                for row, state in enumerate(rows.status):
                     if state not in _SERVED:
                         for column in columns:
                             column[row] = None
             self._columns.update(zip(view.features, columns, strict=True))
-            self._views[view.name] = ViewRows(status, event_us)
 
     def done(self) -> OnlineRows:
         """Return all of it."""
         return OnlineRows(self._columns, self._views, self._now)
 
 
-def _judge(view: ViewPlan, event_us: list[int | None], now_us: int) -> list[Status]:
-    """Return the status of each row, by its event time."""
+def _judge(view: ViewPlan, event_us: list[int | None], now_us: int) -> ViewRows:
+    """Return what became of each row, by its event time."""
     promise = view.promise
     fresh, alive = now_us - promise.fresh_us, now_us - promise.alive_us
     status = [Status.PRESENT] * len(event_us)
@@ -130,7 +132,7 @@ def _judge(view: ViewPlan, event_us: list[int | None], now_us: int) -> list[Stat
         times = cast("list[int]", event_us)
         oldest = min(times)
         if fresh <= oldest and alive <= oldest and max(times) <= now_us:
-            return status
+            return ViewRows(status, event_us, present=True)
     late = Status.EXPIRED if promise.policy == "missing" else Status.STALE
     dead = Status.STALE if promise.policy == "refuse" else Status.EXPIRED
     for row, us in enumerate(event_us):
@@ -142,7 +144,7 @@ def _judge(view: ViewPlan, event_us: list[int | None], now_us: int) -> list[Stat
             status[row] = dead
         elif us < fresh:
             status[row] = late
-    return status
+    return ViewRows(status, event_us, present=False)
 
 
 def _stale(view: ViewPlan, row: int, event_us: list[int | None], now: datetime) -> StaleFeatures:
