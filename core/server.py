@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 METRICS_DIR = "PUNCTUAL_METRICS_DIR"  # set for workers, who count there together: see core.service.metrics
+_START_SECONDS = 120
 _IDLE_SECONDS = 75  # longer than clients keep a connection: one that they are about to use must not be closing
 TIED = "PUNCTUAL_TIED"  # set by who starts us: stop when standard input closes, which it does when they die
 
@@ -120,12 +121,13 @@ def supervise(
         server_header=False,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=stop_seconds,
+        timeout_worker_healthcheck=_START_SECONDS,  # SIGHUP replaces workers one by one, each when its heir serves
         ssl_certfile=cert,
         ssl_keyfile=key,
         ssl_context_factory=_tls if cert else None,
         **options,
     )
-    supervisor = Supervisor(config, [config.bind_socket()])
+    supervisor = Supervisor(config)
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise PunctualError(f"{target} could not be started.", hint="The lines above say why.")

@@ -9,12 +9,14 @@ import ssl
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from core.client import DataClient
@@ -56,6 +58,15 @@ def answer(url: str, seconds: float = 30, **options: Any) -> httpx.Response:
         except httpx.ConnectError:
             assert time.monotonic() < deadline, f"nothing at {url}"
             time.sleep(0.05)
+
+
+def wait_for_end(pid: int) -> None:
+    """Wait until a process has closed what it had open, be it buried by its parent or not."""
+    deadline = time.monotonic() + 10
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def gone(port: int) -> bool:
@@ -190,6 +201,58 @@ def test_a_worker_that_is_killed_is_started_again(repo: FeatureRepo):
         assert pid != process.pid
     assert process.returncode == 0
     assert gone(port)
+
+
+def workers_of(url: str) -> set[int]:
+    """Return the pids of two workers, once both answer."""
+    pids = {answer(url).json()["pid"]}
+    deadline = time.monotonic() + 30
+    while len(pids) < 2:
+        assert time.monotonic() < deadline, "one worker alone answers"
+        pids.add(httpx.get(url, timeout=5).json()["pid"])
+    return pids
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel does not deal out connections")
+def test_connections_are_dealt_out_to_workers(repo: FeatureRepo):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/pid"
+    with served(repo, port, workers=2), ExitStack() as stack:
+        both = workers_of(url)
+        clients = [stack.enter_context(httpx.Client()) for _ in range(40)]
+        found = Counter(client.get(url).json()["pid"] for client in clients)
+        assert found.keys() == both
+        assert min(found.values()) >= 8  # that chance gives one of two so few of 40 happens once in 20,000 times
+
+
+@pytest.mark.slow
+def test_where_a_worker_was_killed_the_others_take_its_connections(repo: FeatureRepo):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/pid"
+    with served(repo, port, workers=2):
+        killed, left = workers_of(url)
+        os.kill(killed, signal.SIGKILL)
+        wait_for_end(killed)
+        pids = {httpx.get(url, timeout=5).json()["pid"] for _ in range(30)}  # each on a connection of its own
+        assert left in pids
+        assert killed not in pids
+        assert left in workers_of(url)  # and there are two again
+
+
+@pytest.mark.slow
+def test_a_signal_replaces_the_workers_while_they_serve(repo: FeatureRepo):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/pid"
+    with served(repo, port, workers=2) as process:
+        first, pids = workers_of(url), set()
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 90
+        while len(pids - first) < 2 or any(map(psutil.pid_exists, first)):
+            assert time.monotonic() < deadline, f"of {first} there still are some, beside {pids - first}"
+            with suppress(httpx.ReadError, httpx.RemoteProtocolError):  # it had not been accepted when its worker ended
+                pids.add(httpx.get(url, timeout=5).json()["pid"])
+        assert workers_of(url) == pids - first
 
 
 @pytest.mark.slow
