@@ -48,7 +48,8 @@ def _home() -> Path:
 
 def _allowed() -> bool:
     home = _home()
-    if not os.access(home, os.W_OK) or not (home / "cgroup.procs").exists():
+    if not os.access(home, os.W_OK):
         return False
-    controllers = home / "cgroup.subtree_control"  # of version 2: what its groups may limit
-    return not controllers.exists() or "cpu" in controllers.read_text().split()
+    if (controllers := home / "cgroup.subtree_control").exists():  # of version 2: what its groups may limit
+        return "cpu" in controllers.read_text().split()
+    return (home / "cpu.cfs_quota_us").exists() or home != _ROOT

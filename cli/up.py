@@ -24,9 +24,9 @@ _SHOWN: dict[Name, str] = {
     "monitoring": "Monitoring",
 }
 _SERVED = {
-    "data": "ingestion.service:create",
-    "training": "training.service:create",
-    "monitoring": "monitoring.service:create",
+    "data": "ingestion.service:build_app",
+    "training": "training.service:build_app",
+    "monitoring": "monitoring.service:build_app",
 }
 
 

@@ -100,10 +100,14 @@ class PredictionModel:
         ------
         KeyError
             When a feature is not among the columns.
+        ValueError
+            When the columns are not of one length.
         """
         # NumPy reads None as NaN, in half the time that Python takes to look at each value.
         coded = [columns[f.name] if f.kind == "numeric" else f.encode(columns[f.name]) for f in self.features]
         shape = len(coded), len(coded[0]) if coded else 0
+        if any(len(column) != shape[1] for column in coded):
+            raise ValueError("The columns have different numbers of values.")
         return np.fromiter(chain.from_iterable(coded), np.float64, shape[0] * shape[1]).reshape(shape).T
 
     def gaps(self, matrix: np.ndarray) -> list[str]:

@@ -7,13 +7,17 @@ import shutil
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, PortInUse, PunctualError
 from core.processes import follow_standard_input
+from core.worker import create
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from core.repo import FeatureRepo
     from core.settings import Settings
 
@@ -36,10 +40,14 @@ def check_port(settings: Settings, port: int, setting: str) -> None:
         try:
             probe.bind((settings.host, port))
         except OSError as error:
-            raise PortInUse(
-                f"Port {port} on {settings.host} is taken ({error.strerror}).",
-                hint=f"Stop what listens there, or choose another with PUNCTUAL_{setting.upper()}.",
-            ) from error
+            raise _taken(settings, port, setting, error) from error
+
+
+def _taken(settings: Settings, port: int, setting: str, error: OSError) -> PortInUse:
+    return PortInUse(
+        f"Port {port} on {settings.host} is taken ({error.strerror}).",
+        hint=f"Stop what listens there, or choose another with PUNCTUAL_{setting.upper()}.",
+    )
 
 
 def run(target: str, repo: FeatureRepo, settings: Settings, *, name: str, setting: str, workers: int = 1) -> None:
@@ -48,9 +56,9 @@ def run(target: str, repo: FeatureRepo, settings: Settings, *, name: str, settin
     Parameters
     ----------
     target : str
-        ``module:factory`` of the app; each worker calls it.
+        ``module:function`` that makes the app of a repo and settings, in each worker; see :mod:`core.worker`.
     repo : FeatureRepo
-        What the workers serve; they build their app from the environment.
+        What the workers serve; they find it in the environment.
     settings : Settings
         Host, TLS and so on.
     name, setting : str
@@ -68,20 +76,30 @@ def run(target: str, repo: FeatureRepo, settings: Settings, *, name: str, settin
     check_port(settings, int(getattr(settings, setting)), setting)  # before the folder of one that runs is emptied
     if workers > 1:
         os.environ[METRICS_DIR] = str(_empty(repo.layout.run / f"metrics-{name}"))
-    supervise(target, settings, setting=setting, workers=workers, ws="none")
+    make = partial(create, target)
+    supervise(make, settings, name=f"{name} service", setting=setting, workers=workers, ws="none")
 
 
 def supervise(
-    target: str, settings: Settings, *, setting: str, workers: int = 1, stop_seconds: int = 40, **options: Any
+    make: str | Callable[[], ASGIApp],
+    settings: Settings,
+    *,
+    name: str,
+    setting: str,
+    workers: int = 1,
+    stop_seconds: int = 40,
+    **options: Any,
 ) -> None:
     """Keep workers serving an app until SIGTERM or SIGINT; one that ends by itself is started again.
 
     Parameters
     ----------
-    target : str
-        ``module:factory`` of the app.
+    make : str or callable
+        Makes the app, in each worker; as ``module:function``, or what can be pickled.
     settings : Settings
         Host, TLS, and in ``setting`` the port.
+    name : str
+        What it is called when it cannot be started.
     workers : int
         Worker processes.
     stop_seconds : int
@@ -108,7 +126,7 @@ def supervise(
     if os.environ.pop(TIED, None):
         follow_standard_input()
     config = Config(
-        target,
+        make,
         factory=True,
         host=settings.host,
         port=port,
@@ -127,10 +145,13 @@ def supervise(
         ssl_context_factory=_tls if cert else None,
         **options,
     )
-    supervisor = Supervisor(config)
+    try:
+        supervisor = Supervisor(config)
+    except OSError as error:
+        raise _taken(settings, port, setting, error) from error
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        raise PunctualError(f"{target} could not be started.", hint="The lines above say why.")
+        raise PunctualError(f"The {name} could not be started.", hint="The lines above say why.")
 
 
 def _tls(_: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

@@ -1,10 +1,13 @@
-"""uvicorn's parent of workers, which starts them again when they end by themselves."""
+"""The parent of a service's workers: it deals connections out among them, and starts them again when they end."""
 
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
+import threading
+from collections.abc import Sequence
 
 from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors import Multiprocess
@@ -14,9 +17,9 @@ log = logging.getLogger("punctual.service")
 
 
 class Supervisor(Multiprocess):
-    """The parent; see :func:`core.server.supervise`.
+    """uvicorn's parent of workers; see :func:`core.server.supervise`.
 
-    On Linux each of several workers listens on a socket of its own, and the kernel deals out the connections. On a
+    On Linux each of several workers listens on a socket of its own, and the kernel deals the connections out. On a
     socket that they share, whoever wakes first takes all that wait: of 16 connections one worker may get all.
 
     Raises
@@ -26,43 +29,39 @@ class Supervisor(Multiprocess):
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
         self._deals = config.workers > 1 and sys.platform == "linux"
-        # Ours is never listened on where each has its own: it only keeps the port for workers to come.
-        self._bound = [self._bind() if self._deals else config.bind_socket()]
-        self._given: list[socket.socket] = []
-        super().__init__(config, self._bound)
-
-    @property
-    def sockets(self) -> list[socket.socket]:
-        """What the next worker is to listen on."""
-        if not self._deals:
-            return self._bound
-        self._given.append(self._bind())
-        return self._given[-1:]
-
-    @sockets.setter
-    def sockets(self, _: list[socket.socket]) -> None:
-        """Let the parent's constructor set what is known already."""
-
-    def _bind(self) -> socket.socket:
-        own = socket.socket(socket.AF_INET6 if ":" in self._config.host else socket.AF_INET)
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        own.bind((self._config.host, self._config.port))
-        own.set_inheritable(True)
-        return own
-
-    def _hand_over(self) -> None:
-        """Close our side of what workers listen on: a socket is to end with its worker, or connections wait at it."""
-        for given in self._given:
-            given.close()
-        self._given.clear()
+        super().__init__(config, [] if self._deals else [config.bind_socket()])
+        if self._deals:
+            # Sockets that the kernel deals out to would be shared with a second service on the port, too. There is one
+            # of this name, as long as its process lives.
+            self._only = socket.socket(socket.AF_UNIX)
+            self._only.bind(f"\0punctual {config.host} {config.port}")
+            self.sockets = [_listener(config)]  # never listened on: it keeps the port for workers to come
+        self.should_exit = _Exit(self.signal_queue)
 
     def init_processes(self) -> None:
         """Start the workers."""
-        super().init_processes()
-        self._hand_over()
+        self.processes += [self._start() for _ in range(self.processes_num)]
+
+    def handle_ttin(self) -> None:
+        """Start one more."""
+        self.processes_num += 1
+        self.processes.append(self._start())
+
+    def restart_all(self) -> None:
+        """Replace the workers one by one, each once its heir serves."""
+        for place, worker in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            heir = self._start()
+            if not heir.wait_until_ready(self.config.timeout_worker_healthcheck, self.should_exit):
+                heir.kill()
+                heir.join()
+                log.error("a worker's heir did not get ready; the workers stay", extra={"exit_code": heir.exitcode})
+                return
+            worker.terminate()
+            worker.join()
+            self.processes[place] = heir
 
     def keep_subprocess_alive(self) -> None:
         """Start workers again that have ended, unless they could not even start.
@@ -70,7 +69,6 @@ class Supervisor(Multiprocess):
         uvicorn's own way also asks each worker whether it is well, and waits for the answer: one that is busy would be
         killed, and one that dies meanwhile would hold up everything else.
         """
-        self._hand_over()  # of those that a signal had started
         for place, worker in enumerate(self.processes):
             if worker.process.is_alive():
                 continue
@@ -78,12 +76,42 @@ class Supervisor(Multiprocess):
                 self.should_exit.set()
                 return
             log.error("a worker ended by itself and is started again", extra={"exit_code": worker.exitcode})
-            self.processes[place] = Process(self.config, self.sockets)
-            self.processes[place].start()
-            self._hand_over()
+            try:
+                self.processes[place] = self._start()
+            except OSError as error:  # somebody else listens on the port meanwhile: the next look tries again
+                log.error("a worker cannot be started", extra={"error": str(error)})
 
     def terminate_all(self) -> None:
         """Stop listening, and then the workers: nobody is to wait in a queue that no worker looks into."""
-        for listening in self._bound:
+        for listening in self.sockets:
             listening.close()
         super().terminate_all()
+
+    def _start(self) -> Process:
+        own = [_listener(self.config)] if self._deals else self.sockets
+        worker = Process(self.config, own)
+        worker.start()
+        if self._deals:
+            own[0].close()  # the worker has it: it is to end with the worker, or connections would wait at it for ever
+        return worker
+
+
+def _listener(config: Config) -> socket.socket:
+    """Return a socket on the port, one of those that the kernel deals connections out to once they listen."""
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((config.host, config.port))
+    listener.set_inheritable(True)
+    return listener
+
+
+class _Exit(threading.Event):
+    """Set also while a signal to stop waits to be handled: whoever replaces workers looks here alone."""
+
+    def __init__(self, signals: Sequence[int]) -> None:
+        super().__init__()
+        self._signals = signals
+
+    def is_set(self) -> bool:
+        return super().is_set() or signal.SIGTERM in self._signals or signal.SIGINT in self._signals

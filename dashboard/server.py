@@ -21,6 +21,7 @@ def run(settings: Settings) -> None:
     supervise(
         "dashboard.app:create",
         settings,
+        name="dashboard",
         setting="dashboard_port",
         stop_seconds=5,  # an open tab is a connection that never ends by itself
         ws="websockets-sansio",

@@ -18,7 +18,7 @@ from core.files import read_json
 from core.jobs import IdempotencyKey, Jobs, accepted, add_job_routes, started
 from core.notify import Notifier
 from core.repo import FeatureRepo
-from core.service import add_gauges, create_app, from_settings, harden, json_response, principal, problems, requires
+from core.service import add_gauges, create_app, harden, json_response, principal, problems, requires
 from core.settings import Settings
 from core.windows import list_windows
 from ingestion import versions
@@ -132,11 +132,6 @@ def build_app(repo: FeatureRepo, settings: Settings, steps: Steps | None = None)
     add_gauges(app, "windows", lambda: window_gauges(repo))
     add_gauges(app, "freshness", lambda: freshness_gauges(repo))
     return harden(app)
-
-
-def create() -> ASGIApp:
-    """Make the app from the settings: what a server process calls."""
-    return from_settings(build_app)
 
 
 def _add_data(app: FastAPI, service: Service) -> None:

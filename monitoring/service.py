@@ -16,7 +16,7 @@ from core.errors import Conflict, NoData, NotFound
 from core.jobs import IdempotencyKey, Jobs, accepted, add_job_routes, started
 from core.registry import VERSION
 from core.repo import FeatureRepo
-from core.service import create_app, from_settings, harden, json_response, principal, problems, requires
+from core.service import create_app, harden, json_response, principal, problems, requires
 from core.settings import Settings
 from monitoring.alarms import Alarms, State
 from monitoring.decisions import Decisions
@@ -85,11 +85,6 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     add_job_routes(app, service.jobs, scope="train", reading=("data", "read"))
     add_monitoring_gauges(app, repo, service.alarms, settings.monitor_schedule)
     return harden(app)
-
-
-def create() -> ASGIApp:
-    """Make the app from the settings: what a server process calls."""
-    return from_settings(build_app)
 
 
 def _add_turns(app: FastAPI, service: Service) -> None:

@@ -43,7 +43,7 @@ def run(repo: FeatureRepo, settings: Settings) -> None:
     batches.start()
     gatherer.start()
     try:
-        serve("serving.worker:create", repo, settings, name="prediction", setting="port", workers=settings.workers)
+        serve("serving.service:build_app", repo, settings, name="prediction", setting="port", workers=settings.workers)
     finally:
         batches.close()
         sync.close()

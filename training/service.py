@@ -21,7 +21,7 @@ from core.jobs import IdempotencyKey, Jobs, add_job_routes, started
 from core.notify import Notifier
 from core.registry import VERSION, RegistryReader
 from core.repo import FeatureRepo
-from core.service import create_app, from_settings, harden, json_response, problems, requires
+from core.service import create_app, harden, json_response, problems, requires
 from core.settings import Settings
 from core.tables import Promotion
 from training.compare import compare, performance
@@ -114,11 +114,6 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     _add_models(app, service)
     add_promotion_routes(app, lambda: service.promotions, service.ledger)
     return harden(app)
-
-
-def create() -> ASGIApp:
-    """Make the app from the settings: what a server process calls."""
-    return from_settings(build_app)
 
 
 def _add_training(app: FastAPI, service: Service) -> None:

@@ -11,7 +11,7 @@ Routes do their work and raise the errors of :mod:`core.errors`; each names the 
 """
 
 from core.service.access import PUBLIC, principal, requires
-from core.service.app import create_app, from_settings
+from core.service.app import create_app
 from core.service.harden import harden
 from core.service.health import Check
 from core.service.metrics import add_gauges, add_told, gauge
@@ -24,7 +24,6 @@ __all__ = [
     "add_gauges",
     "add_told",
     "create_app",
-    "from_settings",
     "gauge",
     "harden",
     "json_response",

@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from uvicorn.config import STARTUP_FAILURE
 
 from core.auth import Accounts, Guard
 from core.database import database
-from core.errors import PunctualError
-from core.logs import setup_logs
 from core.processes import follow_parent
 from core.repo import FeatureRepo
 from core.service.access import GuardedRoute
@@ -26,10 +23,11 @@ from core.service.limits import Limiter, read_limits
 from core.service.metrics import RequestMetrics, add_metrics, keep_told
 from core.service.problems import Problem, add_handlers
 from core.service.reference import add_reference
-from core.settings import Settings, get_settings
+from core.settings import Settings
+from core.worker import loaded
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    pass
 
 log = logging.getLogger("punctual.service")
 
@@ -87,6 +85,7 @@ def create_app(
         telling = asyncio.create_task(keep_told(app))
         try:
             async with lifespan(app):
+                loaded()
                 yield
         finally:
             telling.cancel()
@@ -114,23 +113,6 @@ def create_app(
     add_reference(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-def from_settings(build: Callable[[FeatureRepo, Settings], ASGIApp]) -> ASGIApp:
-    """Make the app that a server process serves: of the repo, and with the logs, that the settings name.
-
-    Raises
-    ------
-    SystemExit
-        When a setting or the repo is wrong; the log says what. No further try would go better.
-    """
-    try:
-        settings = get_settings()
-        setup_logs(settings.log_level, settings.log_format)
-        return build(FeatureRepo.load(settings.feature_repo), settings)
-    except PunctualError as error:
-        log.error("the service cannot start: %s", error)
-        raise SystemExit(STARTUP_FAILURE) from None
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

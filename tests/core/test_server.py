@@ -256,6 +256,44 @@ def test_a_signal_replaces_the_workers_while_they_serve(repo: FeatureRepo):
 
 
 @pytest.mark.slow
+def test_it_stops_also_while_it_replaces_workers(repo: FeatureRepo):
+    port = free_port()
+    with served(repo, port, workers=2) as process:
+        both = workers_of(f"http://127.0.0.1:{port}/pid")
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while len(psutil.Process(process.pid).children()) <= len(both) + 1:  # beside them, multiprocessing's helper
+            assert time.monotonic() < deadline, "no heir is started"
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(15) == 0
+        assert gone(port)
+
+
+@pytest.mark.slow
+def test_two_services_do_not_share_a_port(repo: FeatureRepo):
+    port = free_port()
+    given = {"PUNCTUAL_FEATURE_REPO": str(repo.layout.repo), "PUNCTUAL_PORT": str(port)}
+    command = [sys.executable, "-m", "tests.core.tiny", "2"]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, **given}, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        answer(f"http://127.0.0.1:{port}/pid")
+        deadline = time.monotonic() + 30
+        while all(process.poll() is None for process in both):
+            assert time.monotonic() < deadline, "two run on one port"
+            time.sleep(0.05)
+        refused = next(process for process in both if process.poll() is not None)
+        assert f"Port {port}" in refused.communicate()[1]
+    finally:
+        for process in both:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+@pytest.mark.slow
 def test_a_wrong_setting_ends_it_with_words(repo: FeatureRepo):
     given = {"PUNCTUAL_FEATURE_REPO": str(repo.layout.repo), "PUNCTUAL_PORT": str(free_port())}
     done = subprocess.run(

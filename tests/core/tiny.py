@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from core.repo import FeatureRepo
 from core.server import run
-from core.service import PUBLIC, create_app, from_settings, harden, json_response, requires
+from core.service import PUBLIC, create_app, harden, json_response, requires
 from core.settings import Settings, get_settings
 
 
@@ -31,11 +31,7 @@ def build(repo: FeatureRepo, settings: Settings) -> Any:
     return harden(app)
 
 
-def create() -> Any:
-    return from_settings(build)
-
-
 if __name__ == "__main__":
     settings = get_settings()
     repo = FeatureRepo.load(settings.feature_repo)
-    run("tests.core.tiny:create", repo, settings, name="tiny", setting="port", workers=int(sys.argv[1]))
+    run("tests.core.tiny:build", repo, settings, name="tiny", setting="port", workers=int(sys.argv[1]))
