@@ -87,12 +87,10 @@ def two_workers(stack: Stack, seconds: float, rounds: int) -> tuple[float, float
             return _paired(found["double"], found["single"])
 
         together = ratio(CONNECTIONS)
-        if (os.cpu_count() or 1) >= ENOUGH_CORES:
-            return together, ratio(MANY)
-        if hold is None:
-            return together, None
-        for server in (single, double):
-            for pid in server.workers():
+        if (os.cpu_count() or 1) < ENOUGH_CORES:
+            if hold is None:
+                return together, None
+            for pid in (*single.workers(), *double.workers()):
                 hold(pid)
         return together, ratio(MANY)
 

@@ -52,4 +52,4 @@ def _allowed() -> bool:
         return False
     if (controllers := home / "cgroup.subtree_control").exists():  # of version 2: what its groups may limit
         return "cpu" in controllers.read_text().split()
-    return (home / "cpu.cfs_quota_us").exists() or home != _ROOT
+    return (home / "cpu.cfs_quota_us").exists()

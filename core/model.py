@@ -105,10 +105,10 @@ class PredictionModel:
         """
         # NumPy reads None as NaN, in half the time that Python takes to look at each value.
         coded = [columns[f.name] if f.kind == "numeric" else f.encode(columns[f.name]) for f in self.features]
-        shape = len(coded), len(coded[0]) if coded else 0
-        if any(len(column) != shape[1] for column in coded):
+        features, rows = len(coded), len(coded[0]) if coded else 0
+        if any(len(column) != rows for column in coded):
             raise ValueError("The columns have different numbers of values.")
-        return np.fromiter(chain.from_iterable(coded), np.float64, shape[0] * shape[1]).reshape(shape).T
+        return np.fromiter(chain.from_iterable(coded), np.float64, features * rows).reshape(features, rows).T
 
     def gaps(self, matrix: np.ndarray) -> list[str]:
         """Return the features for which some row of a coded matrix has nothing: not given, or a category unknown."""

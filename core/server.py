@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 METRICS_DIR = "PUNCTUAL_METRICS_DIR"  # set for workers, who count there together: see core.service.metrics
-_START_SECONDS = 120
+_START_SECONDS = 120  # for a worker to serve, on the slowest machine
 _IDLE_SECONDS = 75  # longer than clients keep a connection: one that they are about to use must not be closing
 TIED = "PUNCTUAL_TIED"  # set by who starts us: stop when standard input closes, which it does when they die
 

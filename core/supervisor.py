@@ -82,7 +82,10 @@ class Supervisor(Multiprocess):
                 log.error("a worker cannot be started", extra={"error": str(error)})
 
     def terminate_all(self) -> None:
-        """Stop listening, and then the workers: nobody is to wait in a queue that no worker looks into."""
+        """Stop listening, and then the workers: nobody is to wait in a queue that no worker looks into.
+
+        A worker with a socket of its own stops listening when it is told to stop.
+        """
         for listening in self.sockets:
             listening.close()
         super().terminate_all()

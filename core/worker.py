@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
-
-from uvicorn.config import STARTUP_FAILURE
 
 from core.errors import PunctualError
 from core.logs import setup_logs
@@ -37,13 +35,13 @@ def create(target: str) -> ASGIApp:
         When a setting or the repo is wrong; the log says what. No further try would go better.
     """
     gc.disable()
-    module, _, name = target.partition(":")
     try:
         settings = get_settings()
         setup_logs(settings.log_level, settings.log_format)
-        build = getattr(import_module(module), name)
-        app: ASGIApp = build(FeatureRepo.load(settings.feature_repo), settings)
+        app: ASGIApp = resolve_name(target)(FeatureRepo.load(settings.feature_repo), settings)
     except PunctualError as error:
+        from uvicorn.config import STARTUP_FAILURE  # commands import this module too, and serve nothing
+
         log.error("the service cannot start: %s", error)
         raise SystemExit(STARTUP_FAILURE) from None
     return app

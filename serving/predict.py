@@ -274,5 +274,5 @@ def _late(online: OnlineRows) -> list[tuple[str, list[Status]]]:
     return [
         (name, view.status)
         for name, view in online.views.items()
-        if not view.present and not set(_LATE).isdisjoint(view.status)
+        if not view.present and any(state in view.status for state in _LATE)
     ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -25,11 +24,6 @@ from core.service.problems import Problem, add_handlers
 from core.service.reference import add_reference
 from core.settings import Settings
 from core.worker import loaded
-
-if TYPE_CHECKING:
-    pass
-
-log = logging.getLogger("punctual.service")
 
 _DESCRIPTION = (
     "Every path is also there under `/v1`. Send an API key or a session token as `Authorization: Bearer …`. "

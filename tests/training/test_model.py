@@ -213,3 +213,10 @@ def test_columns_of_one_kind_only_will_do(name, columns):
     x = model.matrix(as_columns(rows, columns))
     model.estimator = make(name, features, PARAMS).fit(x, labels(rows))
     assert np.isfinite(model.predict_proba({n: [None] for n in columns})).all()
+
+
+def test_columns_of_different_lengths_are_refused():
+    features = learn_features(people(10), ["age", "visits"], [], np.arange(10), 10)
+    model = PredictionModel(features, None, (np.array([0.0, 1.0]), np.array([0.0, 1.0])), 0.5, ("no", "yes"))
+    with pytest.raises(ValueError, match="different numbers of values"):
+        model.matrix({"age": [1.0, 2.0, 3.0], "visits": [1.0]})
