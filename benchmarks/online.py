@@ -49,7 +49,8 @@ def run(rows: int, seconds: float) -> dict[str, float | int | str]:
             loop = asyncio.new_event_loop()
 
             def ours() -> Any:
-                return loop.run_until_complete(reader.read(keys, online_data.NOW))
+                given = {name: [key[name] for key in keys] for name in reader.join_keys}
+                return loop.run_until_complete(reader.read(given, len(keys), online_data.NOW))
 
             def stock() -> Any:
                 return store.get_online_features(wanted, keys).to_dict()

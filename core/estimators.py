@@ -110,8 +110,7 @@ class CatBoostOnCodes:
     def _split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers, and the categories' places among the names."""
         columns, last = x.T, len(self._names) - 1
-        codes = columns[self.categorical]
-        numbers = columns[self._numeric]
+        codes, numbers = columns.take(self.categorical, axis=0), columns.take(self._numeric, axis=0)
         # No code is nobody's; and what is beyond a float32 is as far as it gets.
         with np.errstate(invalid="ignore", over="ignore"):
             places = np.where(codes < last, codes, last).astype(np.intp)

@@ -25,6 +25,13 @@ HEADER, ESTIMATOR = "model.json", "estimator.joblib"
 _LIBRARIES = ("scikit-learn", "catboost", "numpy")
 
 
+class _Codes(dict[Any, float]):
+    """Category -> code; NaN for whatever is none of the categories."""
+
+    def __missing__(self, value: Any) -> float:
+        return np.nan
+
+
 @dataclass(frozen=True)
 class Feature:
     """One input of a model.
@@ -45,14 +52,13 @@ class Feature:
 
     @cached_property
     def codes(self) -> dict[Any, float]:
-        """Category -> code."""
-        return {category: float(code) for code, category in enumerate(self.categories)}
+        """Category -> code; NaN for others, read by ``[]``."""
+        return _Codes({category: float(code) for code, category in enumerate(self.categories)})
 
     def encode(self, values: Sequence[Any]) -> list[float]:
         """Return the values as floats; NaN for missing, unseen, or not a number."""
         if self.kind == "categorical":
-            codes = self.codes
-            return [codes.get(value, np.nan) for value in values]
+            return list(map(self.codes.__getitem__, values))
         return [np.nan if value is None else float(value) for value in values]
 
 

@@ -77,14 +77,14 @@ class SymmetricTrees:
         answers = np.zeros((self._questions + 1, len(numbers)), np.bool_)
         split = len(self._number)
         np.greater(numbers.T.take(self._number, axis=0), self._border, out=answers[:split])
-        asked = self._hashes.take(places.T.take(self._category, axis=0))
+        asked = self._hashes.take(places.T).take(self._category, axis=0)
         np.equal(asked, self._value, out=answers[split : self._questions])
         bits = answers.view(np.uint8)
         leaf: np.ndarray = bits.take(self._levels[0], axis=0).astype(self._bits, copy=False)
         for level in self._levels[1:]:
             leaf += leaf  # NumPy adds many bytes at a time, and shifts them one by one
             leaf |= bits.take(level, axis=0)
-        values = self._leaves.take(leaf + self._first_leaf)
+        values = self._leaves.take(leaf + self._first_leaf, mode="clip")  # none is beyond: that is not looked at twice
         # Added up tree by tree: of one row alone np.sum would add pairs, and round otherwise.
         summed = values.sum(axis=0) if len(numbers) > 1 else np.cumsum(values, axis=0)[-1]
         positive = 1 / (1 + np.exp(-(self._scale * summed + self._bias)))

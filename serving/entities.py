@@ -40,17 +40,17 @@ async def describe(served: Served, text: str, now: datetime) -> dict[str, Any]:
     key = lookup.needs.entity_keys[0]
     row = served.reader.check({key: _id(key, lookup.needs.types[key], text)})
     asked = row[key]
-    rows = [row]
-    known = await lookup.begin(rows, now, refuse=False)
-    unknown = lookup.fill(rows, known)
-    online = await lookup.finish(rows, known, now, refuse=False)
-    if unknown or lookup.unknown(rows, known):
+    given = lookup.given([row])
+    known = await lookup.begin(given, now, refuse=False)
+    unknown = lookup.fill(given, known)
+    online = await lookup.finish(given, known, now, refuse=False)
+    if unknown or lookup.unknown(given, known):
         raise UnknownEntity(f"The online store knows no {key} {asked!r}.")
     return {
         "entity": {key: asked},
         "now": now,
-        "keys": {name: row[name] for name in lookup.needs.types if name in row},
-        "must_be_sent": [name for name in lookup.needs.types if name not in row],
+        "keys": {name: values[0] for name, values in given.items() if name not in lookup.must_be_sent},
+        "must_be_sent": lookup.must_be_sent,
         "views": {plan.name: _view(plan, online, now) for plan in lookup.plans},
     }
 

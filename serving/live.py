@@ -136,8 +136,14 @@ class Live:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.catch_up()
         if self._served is not None:
             self._served.predictor.lookup.close()
+
+    def catch_up(self) -> None:
+        """Do what is left to do of predictions that were made."""
+        if self._served is not None:
+            self._served.predictor.catch_up()
 
     async def look(self) -> None:
         """Act on the pointers, if they or what they name have changed."""

@@ -79,17 +79,19 @@ class Made:
     shared : dict of str to object
         The columns that hold the same for all of them.
     own : dict of str to sequence
-        The others, but for the next three.
-    features : dict of str to sequence
-        What the model was given, by feature: of these predictions and perhaps of others.
+        The others, but for the next four.
+    entity, features : dict of str to sequence
+        Join keys and inputs by name, and what the model was given by feature: of these predictions and perhaps of
+        others.
     places : sequence of int
-        Where in each feature's values these predictions are.
+        Where among the values of those two these predictions are.
     features_as_of : sequence of bytes
         A JSON object each.
     """
 
     shared: Mapping[str, Any]
     own: Mapping[str, Sequence[Any]]
+    entity: Mapping[str, Sequence[Any]]
     features: Mapping[str, Sequence[Any]]
     places: Sequence[int]
     features_as_of: Sequence[bytes]
@@ -106,12 +108,13 @@ def _table(lines: Sequence[bytes]) -> pa.Table:
         for name, value in made["shared"].items():
             columns[name] += [datetime.fromisoformat(value) if name in _TIMES else value] * count
         for name, values in made["own"].items():
-            columns[name] += map(orjson.dumps, values) if name == "entity" else values
+            columns[name] += values
         columns["features_as_of"] += map(orjson.dumps, made["features_as_of"])
-        names, rows = made["features"].keys(), list(zip(*made["features"].values(), strict=True))
-        # A model of no features was given nothing, as often as it was asked.
-        own = [rows[place] for place in made["places"]] if rows else [()] * count
-        columns["features"] += [orjson.dumps(dict(zip(names, row, strict=True))) for row in own]
+        for name in ("entity", "features"):
+            names, rows = made[name].keys(), list(zip(*made[name].values(), strict=True))
+            # A model of no features was given nothing, as often as it was asked.
+            own = [rows[place] for place in made["places"]] if rows else [()] * count
+            columns[name] += [orjson.dumps(dict(zip(names, row, strict=True))) for row in own]
     return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
@@ -145,6 +148,7 @@ class PredictionLog(PartWriter):
         content = {
             "shared": made.shared,
             "own": made.own,
+            "entity": made.entity,
             "features": made.features,
             "places": list(made.places),
             "features_as_of": orjson.Fragment(b"[" + b",".join(made.features_as_of) + b"]"),

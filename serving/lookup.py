@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NOTHING = (Status.NOT_FOUND, Status.FUTURE)
 Bad = dict[int, str]  # row -> what is wrong with it
+Given = dict[str, list[Any]]  # every field that a client may send -> its values, None where it was not sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Lookup:
     ----------
     plans : tuple of ViewPlan
         The views that are read, with the features that the service has of them.
+    must_be_sent : list of str
+        What a client has to send besides the entity's key: no view of the entity carries it.
     """
 
     def __init__(self, store: FeatureStore, needs: Needs, *, keep: int = 0) -> None:
@@ -72,6 +76,7 @@ class Lookup:
         carried = {name: reference.split(":") for name, reference in needs.lookups.items()}
         apart = [reference for name, reference in needs.lookups.items() if carried[name][0] not in with_own]
         self._carried = [(name, f"{view}__{feature}") for name, (view, feature) in carried.items()]
+        self.must_be_sent = [n for n in needs.types if n not in carried and n not in needs.entity_keys]
         self._carrying = list(dict.fromkeys(view for view, _ in carried.values()))
         self._stored = [(name, f"{p.name_to_use()}__{name}") for p in own for name in (f.name for f in p.features)]
         for view, feature in carried.values():
@@ -97,12 +102,17 @@ class Lookup:
         """
         await self._wire.ping()
 
-    async def begin(self, rows: list[Entity], now: datetime, *, refuse: bool = True) -> Known:
+    def given(self, entities: Iterable[Entity]) -> Given:
+        """Return what was sent of each entity, by field."""
+        rows = list(entities)
+        return {name: [row.get(name) for row in rows] for name in self.needs.types}
+
+    async def begin(self, given: Given, now: datetime, *, refuse: bool = True) -> Known:
         """Read what is stored under the entity alone.
 
         Parameters
         ----------
-        rows : list of dict
+        given : dict of str to list, each of length n
             What was sent.
         now : datetime
             What ages refer to.
@@ -114,17 +124,16 @@ class Lookup:
         InvalidRequest, StaleFeatures, StoreUnavailable
             As the reader says.
         """
-        names = self.needs.lookups.keys()
-        lacking = {i for i, row in enumerate(rows) if not names <= row.keys()}
-        own = await self._own.read(rows, now, refuse=refuse) if self._own else OnlineRows({}, {}, now)
+        count = len(given[self.needs.entity_keys[0]])
+        lacking = _without([given[name] for name in self.needs.lookups])
+        own = await self._own.read(given, count, now, refuse=refuse) if self._own else OnlineRows({}, {}, now)
         if self._keys is None or not lacking:
             return Known(own, own, lacking)
         # A row that lacks nothing is read without keys: positions stay those of the rows.
-        wanted = rows if len(lacking) == len(rows) else [row if i in lacking else {} for i, row in enumerate(rows)]
-        keys = await self._keys.read(wanted, now, refuse=refuse)
+        keys = await self._keys.read(without_others(given, lacking), count, now, refuse=refuse)
         return Known(own, OnlineRows(own.columns | keys.columns, own.views | keys.views, now), lacking)
 
-    def fill(self, rows: list[Entity], known: Known) -> Bad:
+    def fill(self, given: Given, known: Known) -> Bad:
         """Fill in what the entities stand for; a value that was sent stays.
 
         Returns
@@ -132,23 +141,18 @@ class Lookup:
         unknown : dict of int to str
             The rows that lack something, and that no view which carries it knows.
         """
-        unknown: Bad = {}
         if not known.lacking:
-            return unknown
-        names = [name for name, _ in self._carried]
-        values = list(zip(*(known.carried.columns[feature] for _, feature in self._carried), strict=True))
-        nothing = _nothing([known.carried.views[view] for view in self._carrying], len(rows))
-        for i in sorted(known.lacking):
-            row = rows[i]
-            if i in nothing:
-                unknown[i] = self._unknown(row)
-                continue
-            sent = row.copy()
-            row.update(zip(names, values[i], strict=True))
-            row.update(sent)
-        return unknown
+            return {}
+        for name, feature in self._carried:
+            sent, carried = given[name], known.carried.columns[feature]
+            if sent.count(None) == len(sent):
+                given[name] = carried
+            else:
+                given[name] = [one if one is not None else other for one, other in zip(sent, carried, strict=True)]
+        nothing = _nothing([known.carried.views[view] for view in self._carrying])
+        return {i: self._unknown(given, i) for i in sorted(known.lacking & nothing)}
 
-    async def finish(self, rows: list[Entity], known: Known, now: datetime, *, refuse: bool = True) -> OnlineRows:
+    async def finish(self, given: Given, known: Known, now: datetime, *, refuse: bool = True) -> OnlineRows:
         """Read what is stored under the other keys, now that they are filled in, and return all features.
 
         Raises
@@ -160,42 +164,41 @@ class Lookup:
         views = {name: known.own.views[name] for name in self._own_views}
         if self._others:
             # The entity's own row has just been read over the same connection: what is kept is as new as that.
-            others = await self._others.read(rows, now, refuse=refuse, kept=self._own is not None)
+            count, kept = len(given[self.needs.entity_keys[0]]), self._own is not None
+            others = await self._others.read(given, count, now, refuse=refuse, kept=kept)
             columns |= others.columns
             views |= others.views
         return OnlineRows(columns, views, now)
 
-    def incomplete(self, rows: list[Entity]) -> Bad:
-        """Return the rows that lack a join key or an input even now."""
-        count = len(self.needs.types)
-        return {
-            i: f"{', '.join(absent)} must be sent: no feature view of the entity carries it"
-            for i, row in enumerate(rows)
-            if len(row) < count and (absent := [name for name in self.needs.types if name not in row])
-        }
+    def incomplete(self, given: Given) -> Bad:
+        """Return the rows that lack a join key or an input which no view carries."""
+        lacking = {name: given[name] for name in self.must_be_sent if None in given[name]}
+        bad: Bad = {}
+        for i in sorted(_without(list(lacking.values()))):
+            absent = ", ".join(name for name, values in lacking.items() if values[i] is None)
+            bad[i] = f"{absent} must be sent: no feature view of the entity carries it"
+        return bad
 
-    def unknown(self, rows: list[Entity], known: Known) -> Bad:
+    def unknown(self, given: Given, known: Known) -> Bad:
         """Return the rows of which no view of the service knows anything, where nothing was looked up for them."""
-        if not self._own_views or len(known.lacking) == len(rows):
+        if not self._own_views:
             return {}
-        nothing = _nothing([known.own.views[name] for name in self._own_views], len(rows))
-        return {i: self._unknown(rows[i]) for i in sorted(nothing - known.lacking)}
+        nothing = _nothing([known.own.views[name] for name in self._own_views])
+        return {i: self._unknown(given, i) for i in sorted(nothing - known.lacking)}
 
-    def columns(self, rows: list[Entity], online: OnlineRows) -> dict[str, list[Any]]:
+    def columns(self, given: Given, online: OnlineRows) -> dict[str, list[Any]]:
         """Return everything a model may ask for, by name: stored, sent, and computed on demand."""
-        columns: dict[str, list[Any]] = dict(online.columns)
-        for name in self.needs.types:
-            columns[name] = [row.get(name) for row in rows]
+        columns = online.columns | given
         for view in self.needs.on_demand:
-            columns |= on_demand.run(view, columns, len(rows))
+            columns |= on_demand.run(view, columns, len(given[self.needs.entity_keys[0]]))
         return columns
 
     def close(self) -> None:
         """Close the connection."""
         self._wire.close()
 
-    def _unknown(self, row: Entity) -> str:
-        keys = ", ".join(f"{name} {row[name]!r}" for name in self.needs.entity_keys)
+    def _unknown(self, given: Given, row: int) -> str:
+        keys = ", ".join(f"{name} {given[name][row]!r}" for name in self.needs.entity_keys)
         return f"the online store knows no {keys}"
 
 
@@ -225,11 +228,24 @@ def _with(features: list[Any], view: Any, name: str) -> list[Any]:
     return [*features, *(feature for feature in view.features if feature.name == name and name not in there)]
 
 
-def _nothing(views: list[ViewRows], count: int) -> set[int]:
-    """Return the rows of which none of the views knows anything."""
+def without_others(given: Given, rows: Collection[int]) -> Given:
+    """Return the same columns, None in all other rows."""
+    if not given or len(rows) == len(next(iter(given.values()))):
+        return given
+    return {name: [value if i in rows else None for i, value in enumerate(values)] for name, values in given.items()}
+
+
+def _without(columns: list[list[Any]]) -> set[int]:
+    """Return the rows that are None in some column."""
+    found: set[int] = set()
+    for column in columns:
+        if None in column:
+            found.update(i for i, value in enumerate(column) if value is None)
+    return found
+
+
+def _nothing(views: list[ViewRows]) -> set[int]:
+    """Return the rows of which none of the views, one or more, knows anything."""
     if any(view.present for view in views):
         return set()
-    found = set(range(count))
-    for view in views:
-        found &= {i for i, status in enumerate(view.status) if status in NOTHING}
-    return found
+    return set.intersection(*({i for i, status in enumerate(view.status) if status in NOTHING} for view in views))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from core.errors import InvalidRequest, ModelUnavailable, Unavailable, UnknownEn
 from core.logs import correlation_id
 from serving.batching import Batcher
 from serving.log import Made, PredictionIds, PredictionLog
-from serving.lookup import Lookup
+from serving.lookup import Given, Lookup, without_others
 from serving.turn import Answer, Call, Turn
 from stores.codec import Remembered, from_microseconds
 from stores.rows import OnlineRows, Status
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Up to here a model call is shorter than handing it to a thread and back, and than what a request may wait for others.
 _INLINE_ROWS = 256
 _TOGETHER = 64  # entities that are answered together
+_LEISURE_SECONDS = 0.002  # after an answer, until what nobody waits for is done without the next request
 _LATE = (Status.STALE, Status.EXPIRED)
 
 
@@ -104,6 +105,9 @@ class Predictor:
             "feature_service": lookup.needs.service.name,
             "schema_hash": model.schema_hash,
         }
+        self._as_of = AsOf([plan.name for plan in lookup.plans])
+        self._undone: deque[tuple[Taken, Made, np.ndarray]] = deque()
+        self._due = False  # whether it will be done in time by itself
         self._batcher: Batcher[Call, list[Answer]] = Batcher(self.answer, most=_TOGETHER)
 
     @property
@@ -161,45 +165,56 @@ class Predictor:
 
     async def _together(self, calls: Sequence[Call]) -> list[list[Answer] | Exception]:
         now, start = self._clock.now(), perf_counter()
-        turn = Turn(calls)
-        known = await self.lookup.begin(turn.rows, now)
-        turn.refuse(UnknownEntity, self.lookup.fill(turn.rows, known))
-        turn.refuse(InvalidRequest, self.lookup.incomplete(turn.rows))
+        turn, lookup = Turn(calls), self.lookup
+        given = lookup.given(entity for call in calls for entity in call.entities)
+        if self._undone:
+            asyncio.get_running_loop().call_soon(self.catch_up)  # which is when the store has been asked
+        known = await lookup.begin(given, now)
+        turn.refuse(UnknownEntity, lookup.fill(given, known))
+        turn.refuse(InvalidRequest, lookup.incomplete(given))
         # Rows of refused calls go on without keys: that asks for nothing, and positions stay.
-        online = await self.lookup.finish(turn.good_rows(), known, now)
-        turn.refuse(UnknownEntity, self.lookup.unknown(turn.rows, known))
+        online = await lookup.finish(without_others(given, turn.rows), known, now)
+        turn.refuse(UnknownEntity, lookup.unknown(given, known))
         if self._metrics:
             self._metrics.looked_up(perf_counter() - start)
         if turn.good:
-            await self._score(turn, online, now)
+            await self._score(turn, given, online, now)
         return turn.answers()
 
-    async def _score(self, turn: Turn, online: OnlineRows, now: datetime) -> None:
-        columns = self.lookup.columns(turn.rows, online)
+    async def _score(self, turn: Turn, given: Given, online: OnlineRows, now: datetime) -> None:
+        columns = self.lookup.columns(given, online)
         start = perf_counter()
         matrix = self.model.matrix(columns)
-        if len(turn.rows) > _INLINE_ROWS:
+        if turn.count > _INLINE_ROWS:
             scores = (await asyncio.to_thread(self.model.score, matrix)).tolist()
         else:
             scores = self.model.score(matrix).tolist()
         if self._metrics:
             self._metrics.scored(perf_counter() - start)
         made = self._give(turn, scores, columns, online, now)
-        taken, loop = self._log.append(made), asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._after, taken, made, matrix)  # answers go out before the second of the two
+        self._undone.append((self._log.append(made), made, matrix))
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_later(_LEISURE_SECONDS, self._in_time)
 
-    def _after(self, taken: Taken, made: Made, matrix: np.ndarray) -> None:
-        """Do what nobody waits for."""
-        taken.line()
-        if self._metrics:
-            self._metrics.predicted(made, self.model.gaps(matrix))
+    def _in_time(self) -> None:
+        self._due = False
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Do what nobody waits for: while the store works on the next request, or soon after when there is none."""
+        while self._undone:
+            taken, made, matrix = self._undone.popleft()
+            taken.line()
+            if self._metrics:
+                self._metrics.predicted(made, self.model.gaps(matrix))
 
     def _give(
         self, turn: Turn, scores: list[float], columns: dict[str, list[Any]], online: OnlineRows, now: datetime
     ) -> Made:
         """Give each call its answers, and return all of it for the log."""
-        count = len(turn.rows)
-        as_of, late = _as_of(online, count), _late(online)
+        count = turn.count
+        as_of, late = self._as_of(online, count), _late(online)
         stale = [[view for view, status in late if status[i] in _LATE] for i in range(count)] if late else [[]] * count
         labels, version = list(map(self.model.label, scores)), self.model.version
         places: list[int] = []
@@ -229,7 +244,6 @@ class Predictor:
             shared={**self._constant, "predicted_at": now, "served_at": self._machine.now()},
             own={
                 "prediction_id": ids,
-                "entity": [turn.rows[i] for i in places],
                 "class": [labels[i] for i in places],
                 "probability": [scores[i] for i in places],
                 "stale": [stale[i] for i in places],
@@ -237,6 +251,7 @@ class Predictor:
                 "actor": [call.actor for call in calls],
                 "what_if": [call.what_if for call in calls],
             },
+            entity={name: columns[name] for name in self.lookup.needs.types},
             features={name: columns[name] for name in self._names},
             places=places,
             features_as_of=[as_of[i] for i in places],
@@ -244,29 +259,39 @@ class Predictor:
 
 
 class _Moments(Remembered[int | None, bytes]):
-    """Microseconds since 1970 -> JSON, remembered: rows are stored in batches of one event time."""
+    """Microseconds since 1970 -> JSON of a view's moment, remembered: rows are stored in batches of one event time."""
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        super().__init__()
+        self._before, self._after = before, after
 
     def __missing__(self, microseconds: int | None) -> bytes:
         moment = None if microseconds is None else from_microseconds(microseconds)
-        return self.keep(microseconds, orjson.dumps(moment, option=orjson.OPT_UTC_Z))
+        return self.keep(microseconds, self._before + orjson.dumps(moment, option=orjson.OPT_UTC_Z) + self._after)
 
 
-_moment = _Moments().__getitem__
+class AsOf:
+    """Says since when the values of some views are known."""
 
+    def __init__(self, views: Sequence[str]) -> None:
+        members: list[_Moments] = []
+        for number, view in enumerate(views, 1):
+            between = b"," if members else b"{"
+            members.append(_Moments(between + orjson.dumps(view) + b":", b"}" if number == len(views) else b""))
+        self._members = {view: member.__getitem__ for view, member in zip(views, members, strict=True)}
 
-def _as_of(online: OnlineRows, count: int) -> list[bytes]:
-    """Return for each row a JSON object: view -> when its values became known; null where nothing is known."""
-    if not online.views:
-        return [b"{}"] * count
-    pieces: list[Iterable[bytes]] = []
-    between = b"{"
-    for name, view in online.views.items():
-        known: Iterable[int | None] = view.event_us
-        if not view.present and Status.FUTURE in view.status:
-            known = (None if state is Status.FUTURE else us for us, state in zip(known, view.status, strict=True))
-        pieces += repeat(between + orjson.dumps(name) + b":", count), map(_moment, known)
-        between = b","
-    return list(map(b"".join, zip(*pieces, repeat(b"}", count), strict=True)))
+    def __call__(self, online: OnlineRows, count: int) -> list[bytes]:
+        """Return for each row a JSON object: view -> when its values became known; null where nothing is known."""
+        if not self._members:
+            return [b"{}"] * count
+        members: list[Iterable[bytes]] = []
+        for name, member in self._members.items():
+            view = online.views[name]
+            known: Iterable[int | None] = view.event_us
+            if not view.present and Status.FUTURE in view.status:
+                known = (None if state is Status.FUTURE else us for us, state in zip(known, view.status, strict=True))
+            members.append(map(member, known))
+        return list(map(b"".join, zip(*members, strict=True)))
 
 
 def _late(online: OnlineRows) -> list[tuple[str, list[Status]]]:

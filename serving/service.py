@@ -77,7 +77,12 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         service.log = PredictionLog(repo.layout.predictions, settings.log_queue)
         if settings.shadow_share:
             service.shadow = Shadow(repo.layout.shadow, settings.shadow_share, metrics)
-        add_told(app, lambda: metrics.tell(service.log))
+
+        def tell() -> None:
+            service.live.catch_up()
+            metrics.tell(service.log)
+
+        add_told(app, tell)
         service.live = Live(repo, settings, service.log, metrics, service.shadow, document)
         try:
             await service.live.start()

@@ -1,8 +1,8 @@
-"""Requests that are answered together: what each asks, all their rows, and what becomes of each."""
+"""Requests that are answered together: what each asks, and what becomes of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,15 +41,15 @@ class Call:
 
 
 class Turn:
-    """Calls that are answered together: all their rows, and what has become of each call."""
+    """Calls that are answered together, their rows one after the other, and what has become of each call."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        self.rows: list[Entity] = [dict(entity) for call in calls for entity in call.entities]
         self._starts: list[int] = []
         first = 0
         for call in calls:
             self._starts.append(first)
             first += len(call)
+        self.count = first
         self.good = list(zip(calls, self._starts, strict=True))
         self._answers: dict[int, list[Answer] | Exception] = {}
 
@@ -66,14 +66,12 @@ class Turn:
                 good.append((call, first))
         self.good = good
 
-    def good_rows(self) -> list[Entity]:
-        """Return all rows, those of refused calls without their keys."""
+    @property
+    def rows(self) -> Collection[int]:
+        """The rows of the calls that were not refused."""
         if not self._answers:
-            return self.rows
-        rows: list[Entity] = [{} for _ in self.rows]
-        for call, first in self.good:
-            rows[first : first + len(call)] = self.rows[first : first + len(call)]
-        return rows
+            return range(self.count)
+        return {row for call, first in self.good for row in range(first, first + len(call))}
 
     def give(self, first: int, answers: list[Answer]) -> None:
         """Keep the answers of the call that begins at a row."""

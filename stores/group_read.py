@@ -13,7 +13,7 @@ from stores.kept import Kept, KeptGroup, Key, Row
 from stores.plan import KeyGroup
 
 _ALL_KEPT = frozenset((tuple,))
-_DUMMY = ("",)  # the value of a view without entities
+_DUMMY = ""  # the value of a view without entities
 _TRACKED = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n"  # the store tells of changes to what comes next
 _moment = Moments().__getitem__
 
@@ -51,10 +51,9 @@ class GroupRead:
         self._asked: list[Key] = []
         self._mark = object()  # what stands for its rows until they are here; no more of it is held than that
         self._slots: list[int] | None = None  # which of the distinct keys each row wants; None: each its own
-        values: list[Key] = [_DUMMY] * count
-        if group.keys != (DUMMY_KEY,):
-            values = list(zip(*map(given.__getitem__, group.keys), strict=True))
-        self._kept: KeptGroup | None = kept.group(number, values) if kept is not None else None
+        columns = [given[name] for name in group.keys] if group.keys != (DUMMY_KEY,) else [[_DUMMY] * count]
+        values: list[Key] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        self._kept: KeptGroup | None = kept.group(number, columns) if kept is not None else None
         known: Mapping[Key, Any] = self._kept.rows if self._kept is not None else {}
         rows = list(map(known.get, values)) if known else []
         self._rows: list[Row | None] = rows  # None: asked for
@@ -83,34 +82,30 @@ class GroupRead:
     def _ask(self, values: list[Key], known: Mapping[Key, Any]) -> None:
         """Ask for each distinct key that is not known; a key with a value that is None has no row."""
         try:
-            slots = dict.fromkeys(values, -1)
+            distinct = dict.fromkeys(values)
         except TypeError as error:  # a list, say
             raise self._wrong(
                 next(i for i, key in enumerate(values) if not _is_hashable(key)), values, error
             ) from error
-        rows: list[Row | None] = []
-        for key in slots:
-            row = known.get(key)
-            if type(row) is not tuple:
-                if None in key:
-                    continue
-                self._asked.append(key)
-                row = None
-            slots[key] = len(rows)
-            rows.append(row)
-        self._rows = rows
-        if len(rows) != len(values):
-            self._slots = [slots[key] for key in values]
+        several = len(self.group.keys) > 1
+        wanted = [key for key in distinct if (None not in key if several else key is not None)]
+        self._asked, self._rows = wanted, [None] * len(wanted)
+        if known:
+            self._rows = [row if type(row) is tuple else None for row in map(known.get, wanted)]
+            self._asked = [key for key, row in zip(wanted, self._rows, strict=True) if row is None]
+        if len(wanted) != len(values):
+            slots = dict(zip(wanted, range(len(wanted)), strict=True))
+            self._slots = [slots.get(key, -1) for key in values]
         self._command(values)
 
     def _command(self, values: list[Key]) -> None:
         asked, kept = self._asked, self._kept
         try:
-            names, commands = self.group.commands(asked)
+            names, commands = self.group.commands(self._columns(asked))
         except (TypeError, struct.error):
             for key in asked:  # which of them is it?
                 try:
-                    self.group.commands([key])
+                    self.group.commands(self._columns([key]))
                 except (TypeError, struct.error) as error:
                     raise self._wrong(values.index(key), values, error) from error
             raise
@@ -121,10 +116,14 @@ class GroupRead:
             kept.expect(key, name, self._mark)
         self.payload, self.owed = b"".join([_TRACKED + command for command in commands]), 2 * len(commands)
 
+    def _columns(self, keys: Sequence[Key]) -> Sequence[Sequence[Any]]:
+        """Return a column a join key, if there are any keys."""
+        return [keys] if len(self.group.keys) == 1 else list(zip(*keys, strict=True)) or [()] * len(self.group.keys)
+
     def _wrong(self, index: int, values: list[Key], error: Exception) -> InvalidRequest:
+        key = dict(zip(self.group.keys, [column[0] for column in self._columns([values[index]])], strict=True))
         return InvalidRequest(
-            f"Entity {index}: {dict(zip(self.group.keys, values[index], strict=True))!r} is not a key of "
-            f"{', '.join(view.name for view in self.group.views)}: {error}.",
+            f"Entity {index}: {key!r} is not a key of {', '.join(view.name for view in self.group.views)}: {error}.",
             hint="Send keys of the type that the feature view declares.",
             entity=index,
         )

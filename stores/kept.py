@@ -8,12 +8,12 @@ rows that are kept for what the store holds: they are no older than that reply.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
-Key = tuple[Any, ...]
+Key = Any  # the value of a group's only join key, or a tuple of those of several
 Row = tuple[Any, ...]
 # No two equal values of these types are stored under different keys; True and 1.0 equal 1, and are no integer's key.
 _SAFE = frozenset((str, int, bytes, datetime, type(None)))
@@ -25,7 +25,7 @@ class KeptGroup:
 
     Attributes
     ----------
-    rows : dict of tuple to tuple
+    rows : dict of key to tuple
         Values by key. What is no tuple stands for a row that is on its way.
     """
 
@@ -83,9 +83,9 @@ class Kept:
         """How many rows are kept or on their way."""
         return sum(len(group.rows) for group in self._groups)
 
-    def group(self, number: int, keys: Sequence[Key]) -> KeptGroup | None:
+    def group(self, number: int, columns: Iterable[Sequence[Any]]) -> KeptGroup | None:
         """Return what is kept of a group; None while nothing can be, or for keys that could be mistaken for others."""
-        if self._active and _SAFE.issuperset(map(type, chain.from_iterable(keys))):
+        if self._active and _SAFE.issuperset(map(type, chain.from_iterable(columns))):
             return self._groups[number]
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,24 +41,22 @@ class KeyEncoder:
         self._head = _UINT32.pack(len(encoded)) + b"".join(string + _UINT32.pack(len(name)) + name for name in encoded)
         self._parts = [_key_part(value_type) for _, value_type in ordered]
 
-    def encode(self, rows: Sequence[Sequence[Any]]) -> list[bytes]:
-        """Return the Redis keys of entities, each given by its values.
+    def encode(self, columns: Sequence[Sequence[Any]]) -> list[bytes]:
+        """Return the Redis keys of entities, a column of values a join key.
 
         Raises
         ------
         TypeError, struct.error
             When a value is not of its join key's type.
         """
-        columns = zip(*rows, strict=True)
-        parts = [list(map(part, column)) for part, column in zip(self._parts, columns, strict=True)] if rows else []
-        return self._joined(parts)
+        return self._joined([map(part, column) for part, column in zip(self._parts, columns, strict=True)])
 
     def encode_columns(self, columns: Sequence[pa.Array]) -> list[bytes]:
         """Return the Redis keys of many entities, one column a join key, without nulls."""
         parts = [by_dictionary(column, part) for column, part in zip(columns, self._parts, strict=True)]
         return self._joined(parts)
 
-    def _joined(self, parts: list[list[bytes]]) -> list[bytes]:
+    def _joined(self, parts: Sequence[Iterable[bytes]]) -> list[bytes]:
         head, project = self._head, self._project
         return [b"".join((head, *row, project)) for row in zip(*parts, strict=True)]
 

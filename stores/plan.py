@@ -121,15 +121,15 @@ class KeyGroup:
         last = self.views[-1]
         return last.start + len(last.features) + 1
 
-    def commands(self, keys: Sequence[tuple[Any, ...]]) -> tuple[list[bytes], list[bytes]]:
-        """Return keys as they are stored, and the packed commands that read their rows.
+    def commands(self, columns: Sequence[Sequence[Any]]) -> tuple[list[bytes], list[bytes]]:
+        """Return keys as they are stored, and the packed commands that read their rows; a column a join key.
 
         Raises
         ------
         TypeError, struct.error
             When a value is not of its join key's type.
         """
-        stored = self.encoder.encode(keys)
+        stored = self.encoder.encode(columns)
         return stored, list(map(self.command.__mod__, zip(map(len, stored), stored, strict=True)))
 
 

@@ -73,15 +73,21 @@ class OnlineReader:
         self.views = tuple(view.name for view in self.plans)
 
     async def read(
-        self, keys: Sequence[Mapping[str, Any]], now: datetime, *, refuse: bool = True, kept: bool = False
+        self,
+        given: Mapping[str, list[Any]],
+        count: int,
+        now: datetime,
+        *,
+        refuse: bool = True,
+        kept: bool = False,
     ) -> OnlineRows:
-        """Read the rows of ``keys`` in one round trip.
+        """Read the rows of ``count`` keys in one round trip.
 
         Parameters
         ----------
-        keys : sequence of mapping, length n
-            Join keys by name; others are passed over. Where a key of a view is absent or ``None``, that view's
-            values are missing. Equal keys are asked for once.
+        given : mapping of str to list, each of length ``count``
+            The values of every join key by its name; others are passed over. Where a key of a view is ``None``, that
+            view's values are missing. Equal keys are asked for once.
         now : datetime
             Timezone-aware; ages refer to it, and values stamped later do not exist yet.
         refuse : bool
@@ -100,10 +106,10 @@ class OnlineReader:
             When Redis does not answer.
         """
         wire, channel, request = self._async_wire, None, []
-        given, store = _given(self.join_keys, keys), self._kept if kept else None
+        store = self._kept if kept else None
         try:
             for number, group in enumerate(self._groups):
-                read, asked = GroupRead(group, given, len(keys), store, number), None
+                read, asked = GroupRead(group, given, count, store, number), None
                 if read.owed:
                     channel = channel or await wire.connect()
                     asked = channel.ask(read.payload, read.owed)
@@ -117,8 +123,14 @@ class OnlineReader:
         return rows.done()
 
     def read_sync(self, keys: Sequence[Mapping[str, Any]], now: datetime) -> OnlineRows:
-        """Do the same as :meth:`read` for code that does not run in an event loop; nothing is kept."""
-        given = _given(self.join_keys, keys)
+        """Do the same for code that does not run in an event loop, and that has its keys row by row; nothing is kept.
+
+        Parameters
+        ----------
+        keys : sequence of mapping, length n
+            Join keys by name; what is absent is ``None``.
+        """
+        given = {name: [row.get(name) for row in keys] for name in self.join_keys}
         request = [GroupRead(group, given, len(keys)) for group in self._groups]
         count = sum(read.owed for read in request)
         replies = self._wire.exchange(b"".join(read.payload for read in request), count) if count else []
@@ -142,7 +154,3 @@ class OnlineReader:
         """Close the connections; the next read opens them again."""
         self._wire.close()
         self._async_wire.close()
-
-
-def _given(names: Sequence[str], keys: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row.get(name) for row in keys] for name in names}

@@ -128,8 +128,9 @@ def _judge(view: ViewPlan, event_us: list[int | None], now_us: int) -> ViewRows:
     promise = view.promise
     fresh, alive = now_us - promise.fresh_us, now_us - promise.alive_us
     status = [Status.PRESENT] * len(event_us)
-    if event_us and None not in event_us:
-        times = cast("list[int]", event_us)
+    different = set(event_us)  # few: rows are stored in batches of one event time
+    if different and None not in different:
+        times = cast("set[int]", different)
         oldest = min(times)
         if fresh <= oldest and alive <= oldest and max(times) <= now_us:
             return ViewRows(status, event_us, present=True)

@@ -48,7 +48,7 @@ def port() -> Iterator[int]:
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    # A first connection makes uvicorn's loggers: not while pytest goes through all loggers, as it does before each test.
+    # A first connection makes uvicorn's loggers: not while pytest goes through all there are, as before each test.
     with socket.create_connection(("127.0.0.1", number), timeout=PATIENCE) as first:
         first.sendall(HEAD + b"connection: close\r\n\r\n")
         assert b" 200 " in said(first)

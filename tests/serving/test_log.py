@@ -31,7 +31,6 @@ def made(*numbers: int) -> Made:
         },
         own={
             "prediction_id": [f"{number:032x}" for number in numbers],
-            "entity": [{"loan_id": number, "asked_at": NOW} for number in numbers],
             "stale": [["customer_payments"]] * count,
             "probability": [0.25] * count,
             "class": ["paid"] * count,
@@ -39,6 +38,7 @@ def made(*numbers: int) -> Made:
             "actor": ["anna"] * count,
             "what_if": [True] * count,
         },
+        entity={"loan_id": [0, *numbers], "asked_at": [NOW] * (count + 1)},
         features={
             "amount": [0.5, *(1.5 + number for number in numbers)],
             "region": ["east", *["west"] * count],

@@ -27,20 +27,25 @@ def place(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> World
     return world.copy_to(tmp_path / "loans", change=lambda text: text.replace(*APART))
 
 
-def look(world: World, rows: list[dict[str, Any]]) -> tuple[dict[str, list[Any]], list[dict[str, Any]], dict[int, str]]:
+Looked = tuple[dict[str, list[Any]], list[dict[str, Any]], dict[int, str]]
+
+
+def look(world: World, entities: list[dict[str, Any]]) -> Looked:
     """Return the columns, the rows as they were filled in, and what is not known."""
     repo, store = world.repo, open_store(world.repo)
     now, lookup = repo.clock.now(), Lookup(store, needs(repo, store))
 
-    async def read() -> tuple[dict[str, list[Any]], list[dict[str, Any]], dict[int, str]]:
-        known = await lookup.begin(rows, now)
-        unknown = lookup.fill(rows, known)
-        online = await lookup.finish(rows, known, now)
+    async def read() -> Looked:
+        given = lookup.given(entities)
+        known = await lookup.begin(given, now)
+        unknown = lookup.fill(given, known)
+        online = await lookup.finish(given, known, now)
         assert [plan.name for plan in lookup.plans] == list(online.views)
         assert set(online.columns) == {name for plan in lookup.plans for name in plan.features}
         assert online.views["customer_payments"].status[-1] is Status.NOT_FOUND
         lookup.close()
-        return lookup.columns(rows, online), rows, unknown
+        rows = [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
+        return lookup.columns(given, online), rows, unknown
 
     return asyncio.run(read())
 
@@ -54,9 +59,9 @@ def test_what_was_not_sent_is_filled_in_and_what_was_sent_stays(place: World) ->
     assert list(unknown) == [3]
     assert rows[0].keys() == {"loan_id", "customer_id", "amount"}
     assert rows[2] == {**rows[1], "amount": 1.0}
-    assert rows[3] == {"loan_id": -1}
+    assert rows[3] == {"loan_id": -1, "customer_id": None, "amount": None}
     assert rows[4] == first | sent
-    assert columns["amount_thousands"] == [None if row.get("amount") is None else row["amount"] / 1000 for row in rows]
+    assert columns["amount_thousands"] == [None if row["amount"] is None else row["amount"] / 1000 for row in rows]
     assert columns["payments_30d"][1] == columns["payments_30d"][2]
     assert columns["payments_30d"][3] is columns["payments_30d"][4] is None
 
@@ -81,10 +86,10 @@ def test_rows_of_other_keys_are_kept_until_they_change(own_world: World) -> None
         return int(client.info("commandstats")["cmdstat_hmget"]["calls"])
 
     async def predict() -> dict[str, list[Any]]:
-        rows = [dict(entity)]
-        known = await lookup.begin(rows, now)
-        assert lookup.fill(rows, known) == {}
-        return (await lookup.finish(rows, known, now)).columns
+        given = lookup.given([entity])
+        known = await lookup.begin(given, now)
+        assert lookup.fill(given, known) == {}
+        return (await lookup.finish(given, known, now)).columns
 
     async def story() -> None:
         first = await predict()

@@ -106,6 +106,11 @@ def write_file(folder: Path, file: str, rows: list[dict[str, Any]], *, name: str
     return path
 
 
+def by_column(keys: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return keys as the reader takes them from an event loop."""
+    return {name: [key[name] for key in keys] for name in keys[0]}
+
+
 def dump(address: str) -> dict[bytes, Any]:
     """Return everything that the Valkey holds."""
     import redis

@@ -147,7 +147,7 @@ def test_keys_are_feasts_whatever_the_order_of_join_keys(rows: list[tuple[str, i
         for row in rows
     ]
     by_name = [dict(zip([n for n, _ in names], row, strict=True)) for row in rows]
-    assert encoder.encode([[row[name] for name in encoder.names] for row in by_name]) == wanted
+    assert encoder.encode([[row[name] for row in by_name] for name in encoder.names]) == wanted
     kinds = {"text": pa.string(), "big": pa.int64(), "small": pa.int32(), "raw": pa.binary()}
     columns = [pa.array([row[name] for row in by_name], kinds[name]) for name in encoder.names]
     assert encoder.encode_columns(columns) == wanted

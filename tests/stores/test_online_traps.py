@@ -153,14 +153,14 @@ def test_the_first_call_is_warm(tmp_path: Path, valkey: str) -> None:
     store = make_store(tmp_path, valkey, features=("big",))
     write_file(tmp_path, "a", [row(1, 100)])
     materialize(store, now=NOW)
-    key = [{"shop": "a", "item": 1}]
+    key = {"shop": ["a"], "item": [1]}
     client = redis.Redis.from_url(f"redis://{valkey}")
 
     async def story() -> tuple[list[Any], int]:
         reader = OnlineReader(store, ["stock:big"])
         await reader.warm()
         connections = client.info("stats")["total_connections_received"]
-        rows = await reader.read(key, NOW)
+        rows = await reader.read(key, 1, NOW)
         return rows.columns["big"], client.info("stats")["total_connections_received"] - connections
 
     assert asyncio.run(story()) == ([1], 0)

@@ -19,7 +19,7 @@ from stores.reader import OnlineReader
 from stores.rows import Status
 from stores.writer import materialize
 from tests.conftest import free_port
-from tests.stores.online_repo import KINDS, at, make_store, make_view, open_store, write_file
+from tests.stores.online_repo import KINDS, at, by_column, make_store, make_view, open_store, write_file
 
 NOW = at(10_000)
 ALL = [f"stock:{name}" for name in KINDS]
@@ -47,7 +47,7 @@ def test_the_values_are_the_sdks(tmp_path: Path, valkey: str) -> None:
     rows = reader.read_sync(keys, NOW)
     wanted = store.get_online_features(ALL, keys).to_dict()
     assert rows.columns == {name: wanted[name] for name in KINDS}
-    assert rows == asyncio.run(reader.read(keys, NOW))
+    assert rows == asyncio.run(reader.read(by_column(keys), len(keys), NOW))
     assert rows.views["stock"].event_timestamps == [at(50), at(10.5), at(20), at(20), None, at(30), at(50)]
     assert rows.views["stock"].status[4] is Status.NOT_FOUND
     assert rows.ages("stock")[1] == timedelta(seconds=10_000 - 10.5)
@@ -201,15 +201,15 @@ def test_a_dead_server_is_named_and_a_restarted_one_is_found_again(tmp_path: Pat
 
     async def story() -> None:
         await reader.warm()
-        assert (await reader.read(keys, NOW)).columns["small"] == [0]
+        assert (await reader.read(by_column(keys), 1, NOW)).columns["small"] == [0]
         server.stop()
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port} does not answer"):
-                await reader.read(keys, NOW)
+                await reader.read(by_column(keys), 1, NOW)
             with pytest.raises(StoreUnavailable):
                 reader.read_sync(keys, NOW)
         server.start()
-        assert (await reader.read(keys, NOW)).columns["small"] == [0]  # the append-only file kept it
+        assert (await reader.read(by_column(keys), 1, NOW)).columns["small"] == [0]  # the append-only file kept it
         assert reader.read_sync(keys, NOW).columns["small"] == [0]
 
     asyncio.run(story())
@@ -221,7 +221,8 @@ def test_many_requests_share_a_connection_and_get_their_own_answers(tmp_path: Pa
     reader = OnlineReader(store, ["stock:small"])
 
     async def one(i: int) -> None:
-        rows = await reader.read([{"shop": f"s{j % 3}", "item": j} for j in range(i, 60)], NOW)
+        keys = by_column([{"shop": f"s{j % 3}", "item": j} for j in range(i, 60)])
+        rows = await reader.read(keys, 60 - i, NOW)
         assert rows.columns["small"] == list(range(i, 60))
 
     async def story() -> None:
