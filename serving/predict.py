@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,11 @@ import orjson
 from core.clock import SystemClock
 from core.errors import InvalidRequest, ModelUnavailable, Unavailable, UnknownEntity
 from core.logs import correlation_id
+from serving.as_of import LATE, AsOf, late_views
 from serving.batching import Batcher
 from serving.log import Made, PredictionIds, PredictionLog
 from serving.lookup import Given, Lookup, without_others
 from serving.turn import Answer, Call, Turn
-from stores.codec import Remembered, from_microseconds
-from stores.rows import OnlineRows, Status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
     from serving.resolve import Needs
     from serving.shadow import Shadow
     from serving.writer import Taken
+    from stores.rows import OnlineRows
 
 # Up to here a model call is shorter than handing it to a thread and back, and than what a request may wait for others.
 _INLINE_ROWS = 256
 _TOGETHER = 64  # entities that are answered together
 _LEISURE_SECONDS = 0.002  # after an answer, until what nobody waits for is done without the next request
-_LATE = (Status.STALE, Status.EXPIRED)
 
 
 def check_fit(model: PredictionModel, needs: Needs) -> None:
@@ -214,8 +213,8 @@ class Predictor:
     ) -> Made:
         """Give each call its answers, and return all of it for the log."""
         count = turn.count
-        as_of, late = self._as_of(online, count), _late(online)
-        stale = [[view for view, status in late if status[i] in _LATE] for i in range(count)] if late else [[]] * count
+        as_of, late = self._as_of(online, count), late_views(online)
+        stale = [[view for view, status in late if status[i] in LATE] for i in range(count)] if late else [[]] * count
         labels, version = list(map(self.model.label, scores)), self.model.version
         places: list[int] = []
         ids: list[str] = []
@@ -256,48 +255,3 @@ class Predictor:
             places=places,
             features_as_of=[as_of[i] for i in places],
         )
-
-
-class _Moments(Remembered[int | None, bytes]):
-    """Microseconds since 1970 -> JSON of a view's moment, remembered: rows are stored in batches of one event time."""
-
-    def __init__(self, before: bytes, after: bytes) -> None:
-        super().__init__()
-        self._before, self._after = before, after
-
-    def __missing__(self, microseconds: int | None) -> bytes:
-        moment = None if microseconds is None else from_microseconds(microseconds)
-        return self.keep(microseconds, self._before + orjson.dumps(moment, option=orjson.OPT_UTC_Z) + self._after)
-
-
-class AsOf:
-    """Says since when the values of some views are known."""
-
-    def __init__(self, views: Sequence[str]) -> None:
-        members: list[_Moments] = []
-        for number, view in enumerate(views, 1):
-            between = b"," if members else b"{"
-            members.append(_Moments(between + orjson.dumps(view) + b":", b"}" if number == len(views) else b""))
-        self._members = {view: member.__getitem__ for view, member in zip(views, members, strict=True)}
-
-    def __call__(self, online: OnlineRows, count: int) -> list[bytes]:
-        """Return for each row a JSON object: view -> when its values became known; null where nothing is known."""
-        if not self._members:
-            return [b"{}"] * count
-        members: list[Iterable[bytes]] = []
-        for name, member in self._members.items():
-            view = online.views[name]
-            known: Iterable[int | None] = view.event_us
-            if not view.present and Status.FUTURE in view.status:
-                known = (None if state is Status.FUTURE else us for us, state in zip(known, view.status, strict=True))
-            members.append(map(member, known))
-        return list(map(b"".join, zip(*members, strict=True)))
-
-
-def _late(online: OnlineRows) -> list[tuple[str, list[Status]]]:
-    """Return the views of which some row is older than promised."""
-    return [
-        (name, view.status)
-        for name, view in online.views.items()
-        if not view.present and any(state in view.status for state in _LATE)
-    ]
