@@ -19,6 +19,8 @@ LATE = (Status.STALE, Status.EXPIRED)
 class _Moments(Remembered[int | None, bytes]):
     """Microseconds since 1970 -> JSON of a view's moment, remembered: rows are stored in batches of one event time."""
 
+    _MOST = 5_000  # of each view
+
     def __init__(self, before: bytes, after: bytes) -> None:
         super().__init__()
         self._before, self._after = before, after

@@ -188,7 +188,8 @@ class Lookup:
 
     def columns(self, given: Given, online: OnlineRows) -> dict[str, list[Any]]:
         """Return everything a model may ask for, by name: stored, sent, and computed on demand."""
-        columns = online.columns | given
+        # Copies: a view may write into what it is given, or have an output of an input's name.
+        columns = online.columns | {name: list(values) for name, values in given.items()}
         for view in self.needs.on_demand:
             columns |= on_demand.run(view, columns, len(given[self.needs.entity_keys[0]]))
         return columns

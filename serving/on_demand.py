@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from core.errors import ConfigError, DataError
 
@@ -28,7 +29,7 @@ def run(view: Any, columns: Mapping[str, Sequence[Any]], count: int) -> dict[str
     Raises
     ------
     DataError
-        When the view's own code fails or gives another number of values.
+        When the view's own code fails, or gives another number of values, or one that no feature can have.
     """
     inputs = dict(columns)
     for projection in view.source_feature_view_projections.values():
@@ -38,6 +39,9 @@ def run(view: Any, columns: Mapping[str, Sequence[Any]], count: int) -> dict[str
     try:
         result = _call(view, inputs, count)
         out = {name: _plain(result[name]) for name in names}
+        orjson.dumps(
+            out, default=str
+        )  # what cannot be logged is no prediction's: a number of 70 bits, half a character
     except Exception as error:
         raise DataError(
             f"The on-demand feature view {view.name} failed: {type(error).__name__}: {error}.",

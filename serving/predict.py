@@ -190,7 +190,7 @@ class Predictor:
             scores = self.model.score(matrix).tolist()
         if self._metrics:
             self._metrics.scored(perf_counter() - start)
-        made = self._give(turn, scores, columns, online, now)
+        made = self._give(turn, scores, given, columns, online, now)
         self._undone.append((self._log.append(made), made, matrix))
         if not self._due:
             self._due = True
@@ -209,7 +209,13 @@ class Predictor:
                 self._metrics.predicted(made, self.model.gaps(matrix))
 
     def _give(
-        self, turn: Turn, scores: list[float], columns: dict[str, list[Any]], online: OnlineRows, now: datetime
+        self,
+        turn: Turn,
+        scores: list[float],
+        given: Given,
+        columns: dict[str, list[Any]],
+        online: OnlineRows,
+        now: datetime,
     ) -> Made:
         """Give each call its answers, and return all of it for the log."""
         count = turn.count
@@ -220,7 +226,7 @@ class Predictor:
         ids: list[str] = []
         for call, first in turn.good:
             own = range(first, first + len(call))
-            given = self._ids.next(len(own))
+            new = self._ids.next(len(own))
             answers = [
                 {
                     "prediction_id": prediction_id,
@@ -231,13 +237,13 @@ class Predictor:
                     "features_as_of": orjson.Fragment(as_of[i]),
                     "stale": stale[i],
                 }
-                for prediction_id, entity, i in zip(given, call.entities, own, strict=True)
+                for prediction_id, entity, i in zip(new, call.entities, own, strict=True)
             ]
             turn.give(first, answers)
             if self._shadow is not None and not call.what_if:
-                self._shadow.offer(given, first, scores, columns, now, version, call.actor)
+                self._shadow.offer(new, first, scores, columns, now, version, call.actor)
             places += own
-            ids += given
+            ids += new
         calls = [call for call, _ in turn.good for _ in call.entities]
         return Made(
             shared={**self._constant, "predicted_at": now, "served_at": self._machine.now()},
@@ -250,7 +256,7 @@ class Predictor:
                 "actor": [call.actor for call in calls],
                 "what_if": [call.what_if for call in calls],
             },
-            entity={name: columns[name] for name in self.lookup.needs.types},
+            entity=given,
             features={name: columns[name] for name in self._names},
             places=places,
             features_as_of=[as_of[i] for i in places],

@@ -42,7 +42,7 @@ class Taken:
         """Return the rows as a line of JSON.
 
         The interpreter runs one thread at a time, and two that both want it take longer than one after the other: the
-        line is best made by whoever took the rows, at a moment when nobody waits for anything.
+        line is best made by whoever took the rows, at a moment when there is nothing else to do.
         """
         content, line = self._content, self._line  # in this order: the content goes when the line is there
         if line is None:
@@ -191,7 +191,7 @@ class PartWriter:
                 write_lines(self._folder, lines, some[0].at)
             else:
                 write_part(self._folder, self._kind, lines, str(os.getpid()))
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - the thread goes on: whoever wants to predict is told what is wrong
             if not self._failing:
                 log.error("the prediction log cannot be written", extra={"error": str(error)})
             self._failing = str(error)

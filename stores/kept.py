@@ -9,14 +9,14 @@ rows that are kept for what the store holds: they are no older than that reply.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from itertools import chain
 from typing import Any
 
 Key = Any  # the value of a group's only join key, or a tuple of those of several
 Row = tuple[Any, ...]
-# No two equal values of these types are stored under different keys; True and 1.0 equal 1, and are no integer's key.
-_SAFE = frozenset((str, int, bytes, datetime, type(None)))
+# Of these types, equal values are stored under one key, and different ones under different keys. Not so of others: True
+# and 1.0 equal 1, and are no integer's key; the times of one second have one key.
+_SAFE = frozenset((str, int, bytes, type(None)))
 _CHANGEABLE = frozenset((list, dict, set))
 
 

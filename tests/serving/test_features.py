@@ -201,15 +201,41 @@ def test_a_source_of_an_on_demand_view_need_not_be_in_the_service(orders_repo: F
     assert "on_shelf" not in got["features"]
 
 
-def test_an_on_demand_view_that_fails_is_our_error_in_one_line(orders_repo: FeatureRepo, tmp_path: Path) -> None:
-    broken = changed(
-        orders_repo,
-        tmp_path / "broken",
-        lambda text: text.replace('not inputs["discount"]', '1 / inputs["discount"] > 1'),
-    )
+@pytest.mark.parametrize(
+    ("right", "wrong", "view"),
+    [
+        ('not inputs["discount"]', '1 / inputs["discount"] > 1', "price"),
+        (
+            'not inputs["discount"]',
+            '2**70 if inputs["channel"] == "web" else True',
+            "price",
+        ),  # no number that a feature can be
+        ("f\"{channel}-{'express' if express else 'slow'}\"", '"\\ud800"', "shelf"),  # half a character
+    ],
+)
+def test_an_on_demand_view_that_fails_is_our_error_in_one_line(
+    orders_repo: FeatureRepo, tmp_path: Path, right: str, wrong: str, view: str
+) -> None:
+    broken = changed(orders_repo, tmp_path / "broken", lambda text: text.replace(right, wrong))
     with serve(broken) as api:
         members = problem(api.predict({"order_id": "A", **CHECKOUT}), 500)
-    assert "price" in members["detail"]
+    assert f"The on-demand feature view {view} failed" in members["detail"]
+
+
+def test_what_an_on_demand_view_does_to_its_inputs_is_not_what_was_sent(
+    orders_repo: FeatureRepo, tmp_path: Path
+) -> None:
+    spoiling = changed(
+        orders_repo,
+        tmp_path / "spoiling",
+        lambda text: text.replace(
+            "    pairs = list(", '    inputs["channel"][:] = ["no channel"] * len(inputs["channel"])\n    pairs = list('
+        ),
+    )
+    with serve(spoiling) as api:
+        got = ask(api, {"order_id": "A", **CHECKOUT})[0]
+    assert got["features"]["shop_window"].startswith("no channel-")
+    assert got["entity"]["channel"] == got["channel"] == CHECKOUT["channel"]
 
 
 def test_an_entity_that_declares_no_type_takes_that_of_its_view(world: World, tmp_path: Path) -> None:

@@ -187,6 +187,14 @@ def test_what_changed_while_it_was_on_its_way_is_not_kept() -> None:
     assert group.rows == {}
 
 
+def test_nothing_is_kept_under_keys_that_may_be_others_too() -> None:
+    kept = Kept(1, 10)
+    kept.began()
+    assert kept.group(0, [["a", None], [1, 2]]) is not None
+    for alike in (True, 1.0, at(1.5)):  # of the last, the store knows the second alone
+        assert kept.group(0, [["a", "b"], [1, alike]]) is None
+
+
 def test_no_more_than_so_many_are_kept(tmp_path: Path, valkey: str) -> None:
     shop = Shop(make_store(tmp_path, valkey, features=("big",)), valkey, keep=4)
 
