@@ -135,9 +135,7 @@ def measure(stack: Stack, seconds: float, rounds: int) -> dict[str, Any]:
         "p99_share": round(best["ours"].p99_ms / best["stock"].p99_ms, 4),
         "one_ms": round(best["one"].p50_ms, 2),
         "hundred_ms": round(best["hundred"].p50_ms, 2),
-        "hundred_ratio": round(
-            statistics.median(a.p50_ms / b.p50_ms for a, b in zip(found["hundred"], found["one"], strict=True)), 1
-        ),
+        "hundred_ratio": round(_paired(found["hundred"], found["one"], "p50_ms"), 1),
         "two_workers_ratio": round(together, 2),
         "two_workers_apart_ratio": apart and round(apart, 2),
         "ours_peak_mb": megabytes,
@@ -145,8 +143,8 @@ def measure(stack: Stack, seconds: float, rounds: int) -> dict[str, Any]:
     }
 
 
-def _paired(ours: Sequence[Rate], other: Sequence[Rate]) -> float:
-    return statistics.median(a.per_second / b.per_second for a, b in zip(ours, other, strict=True))
+def _paired(ours: Sequence[Rate], other: Sequence[Rate], figure: str = "per_second") -> float:
+    return statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in zip(ours, other, strict=True))
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
@@ -102,10 +102,9 @@ class Lookup:
         """
         await self._wire.ping()
 
-    def given(self, entities: Iterable[Entity]) -> Given:
+    def given(self, entities: Sequence[Entity]) -> Given:
         """Return what was sent of each entity, by field."""
-        rows = list(entities)
-        return {name: [row.get(name) for row in rows] for name in self.needs.types}
+        return {name: [entity.get(name) for entity in entities] for name in self.needs.types}
 
     async def begin(self, given: Given, now: datetime, *, refuse: bool = True) -> Known:
         """Read what is stored under the entity alone.
@@ -124,13 +123,12 @@ class Lookup:
         InvalidRequest, StaleFeatures, StoreUnavailable
             As the reader says.
         """
-        count = len(given[self.needs.entity_keys[0]])
-        lacking = _without([given[name] for name in self.needs.lookups])
+        count, lacking = _count(given), _lacking([given[name] for name in self.needs.lookups])
         own = await self._own.read(given, count, now, refuse=refuse) if self._own else OnlineRows({}, {}, now)
         if self._keys is None or not lacking:
             return Known(own, own, lacking)
         # A row that lacks nothing is read without keys: positions stay those of the rows.
-        keys = await self._keys.read(without_others(given, lacking), count, now, refuse=refuse)
+        keys = await self._keys.read(only(given, lacking), count, now, refuse=refuse)
         return Known(own, OnlineRows(own.columns | keys.columns, own.views | keys.views, now), lacking)
 
     def fill(self, given: Given, known: Known) -> Bad:
@@ -164,8 +162,8 @@ class Lookup:
         views = {name: known.own.views[name] for name in self._own_views}
         if self._others:
             # The entity's own row has just been read over the same connection: what is kept is as new as that.
-            count, kept = len(given[self.needs.entity_keys[0]]), self._own is not None
-            others = await self._others.read(given, count, now, refuse=refuse, kept=kept)
+            kept = self._own is not None
+            others = await self._others.read(given, _count(given), now, refuse=refuse, kept=kept)
             columns |= others.columns
             views |= others.views
         return OnlineRows(columns, views, now)
@@ -174,7 +172,7 @@ class Lookup:
         """Return the rows that lack a join key or an input which no view carries."""
         lacking = {name: given[name] for name in self.must_be_sent if None in given[name]}
         bad: Bad = {}
-        for i in sorted(_without(list(lacking.values()))):
+        for i in sorted(_lacking(list(lacking.values()))):
             absent = ", ".join(name for name, values in lacking.items() if values[i] is None)
             bad[i] = f"{absent} must be sent: no feature view of the entity carries it"
         return bad
@@ -191,7 +189,7 @@ class Lookup:
         # Copies: a view may write into what it is given, or have an output of an input's name.
         columns = online.columns | {name: list(values) for name, values in given.items()}
         for view in self.needs.on_demand:
-            columns |= on_demand.run(view, columns, len(given[self.needs.entity_keys[0]]))
+            columns |= on_demand.run(view, columns, _count(given))
         return columns
 
     def close(self) -> None:
@@ -229,14 +227,19 @@ def _with(features: list[Any], view: Any, name: str) -> list[Any]:
     return [*features, *(feature for feature in view.features if feature.name == name and name not in there)]
 
 
-def without_others(given: Given, rows: Collection[int]) -> Given:
+def only(given: Given, rows: Collection[int]) -> Given:
     """Return the same columns, None in all other rows."""
-    if not given or len(rows) == len(next(iter(given.values()))):
+    if len(rows) == _count(given):
         return given
     return {name: [value if i in rows else None for i, value in enumerate(values)] for name, values in given.items()}
 
 
-def _without(columns: list[list[Any]]) -> set[int]:
+def _count(given: Given) -> int:
+    """Return how many rows there are; the entity's key at least is among the columns."""
+    return len(next(iter(given.values())))
+
+
+def _lacking(columns: list[list[Any]]) -> set[int]:
     """Return the rows that are None in some column."""
     found: set[int] = set()
     for column in columns:

@@ -39,9 +39,8 @@ def run(view: Any, columns: Mapping[str, Sequence[Any]], count: int) -> dict[str
     try:
         result = _call(view, inputs, count)
         out = {name: _plain(result[name]) for name in names}
-        orjson.dumps(
-            out, default=str
-        )  # what cannot be logged is no prediction's: a number of 70 bits, half a character
+        # What cannot be logged is no prediction's: a number of 70 bits, half a character.
+        orjson.dumps(out, default=str)
     except Exception as error:
         raise DataError(
             f"The on-demand feature view {view.name} failed: {type(error).__name__}: {error}.",

@@ -17,7 +17,7 @@ from core.logs import correlation_id
 from serving.as_of import LATE, AsOf, late_views
 from serving.batching import Batcher
 from serving.log import Made, PredictionIds, PredictionLog
-from serving.lookup import Given, Lookup, without_others
+from serving.lookup import Given, Lookup, only
 from serving.turn import Answer, Call, Turn
 
 if TYPE_CHECKING:
@@ -165,14 +165,14 @@ class Predictor:
     async def _together(self, calls: Sequence[Call]) -> list[list[Answer] | Exception]:
         now, start = self._clock.now(), perf_counter()
         turn, lookup = Turn(calls), self.lookup
-        given = lookup.given(entity for call in calls for entity in call.entities)
+        given = lookup.given([entity for call in calls for entity in call.entities])
         if self._undone:
             asyncio.get_running_loop().call_soon(self.catch_up)  # which is when the store has been asked
         known = await lookup.begin(given, now)
         turn.refuse(UnknownEntity, lookup.fill(given, known))
         turn.refuse(InvalidRequest, lookup.incomplete(given))
         # Rows of refused calls go on without keys: that asks for nothing, and positions stay.
-        online = await lookup.finish(without_others(given, turn.rows), known, now)
+        online = await lookup.finish(only(given, turn.rows), known, now)
         turn.refuse(UnknownEntity, lookup.unknown(given, known))
         if self._metrics:
             self._metrics.looked_up(perf_counter() - start)

@@ -192,9 +192,10 @@ class PartWriter:
             else:
                 write_part(self._folder, self._kind, lines, str(os.getpid()))
         except Exception as error:  # noqa: BLE001 - the thread goes on: whoever wants to predict is told what is wrong
+            said = str(error) or repr(error)  # empty is what means that the last write went well
             if not self._failing:
-                log.error("the prediction log cannot be written", extra={"error": str(error)})
-            self._failing = str(error)
+                log.error("the prediction log cannot be written", extra={"error": said})
+            self._failing = said
             return False
         self._failing = ""
         with self._written:

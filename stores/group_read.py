@@ -101,11 +101,11 @@ class GroupRead:
     def _command(self, values: list[Key]) -> None:
         asked, kept = self._asked, self._kept
         try:
-            names, commands = self.group.commands(self._columns(asked))
+            names, commands = self.group.commands(self._by_join_key(asked))
         except (TypeError, struct.error):
             for key in asked:  # which of them is it?
                 try:
-                    self.group.commands(self._columns([key]))
+                    self.group.commands(self._by_join_key([key]))
                 except (TypeError, struct.error) as error:
                     raise self._wrong(values.index(key), values, error) from error
             raise
@@ -116,12 +116,13 @@ class GroupRead:
             kept.expect(key, name, self._mark)
         self.payload, self.owed = b"".join([_TRACKED + command for command in commands]), 2 * len(commands)
 
-    def _columns(self, keys: Sequence[Key]) -> Sequence[Sequence[Any]]:
-        """Return a column a join key, if there are any keys."""
+    def _by_join_key(self, keys: Sequence[Key]) -> Sequence[Sequence[Any]]:
+        """Return the values of keys, a column a join key."""
         return [keys] if len(self.group.keys) == 1 else list(zip(*keys, strict=True)) or [()] * len(self.group.keys)
 
     def _wrong(self, index: int, values: list[Key], error: Exception) -> InvalidRequest:
-        key = dict(zip(self.group.keys, [column[0] for column in self._columns([values[index]])], strict=True))
+        columns = self._by_join_key([values[index]])
+        key = {name: value for name, (value,) in zip(self.group.keys, columns, strict=True)}
         return InvalidRequest(
             f"Entity {index}: {key!r} is not a key of {', '.join(view.name for view in self.group.views)}: {error}.",
             hint="Send keys of the type that the feature view declares.",
