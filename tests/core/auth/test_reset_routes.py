@@ -149,7 +149,7 @@ def test_a_mail_server_that_is_away_is_nobody_s_to_hear(repo: FeatureRepo, setti
 
 
 def test_asking_and_guessing_from_one_address_is_limited(repo: FeatureRepo, settings: Settings):  # noqa: F811
-    with service(repo, settings.model_copy(update={"rate_limit_login": "3/minute"})) as api:
+    with service(repo, settings.model_copy(update={"rate_limit_login": "3/day"})) as api:
         asked = [api.post("/auth/forgot", json={"user": f"x{n}"}).status_code for n in range(5)]
         tried = api.post("/auth/reset", json={"token": FORGED, "password": NEW})
     assert asked == [202] * 3 + [429] * 2
