@@ -23,7 +23,7 @@ class Sized(Protocol):
 
 Call = TypeVar("Call", bound=Sized)
 Answer = TypeVar("Answer")
-_BUSY = 4  # calls in a turn, from which on the next turn waits for as many
+_BUSY = 2  # calls in a turn, from which on the next turn waits for as many
 _LINGER_SECONDS = 0.001
 
 
