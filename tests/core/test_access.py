@@ -122,6 +122,13 @@ def test_limits_by_key_and_by_address(repo: FeatureRepo, keys: Keyring, valkey: 
         assert api.get("/health").status_code == 200
 
 
+def test_a_refused_request_is_told_when_to_come_again(repo: FeatureRepo, keys: Keyring, valkey: str):
+    with service(repo, redis=valkey, rate_limit_key="1/minute") as api:
+        tries = (api.get("/mine", headers=shown(keys["read"])) for _ in range(3))  # one more where a minute ends
+        refused = next(answer for answer in tries if answer.status_code == 429)
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+
 def test_behind_a_proxy_the_client_s_own_address_counts(repo: FeatureRepo, keys: Keyring, valkey: str):
     def address(api: Api, forwarded: str) -> str:
         api.post("/change/x", headers={**shown(keys["data"]), "x-forwarded-for": forwarded})

@@ -64,7 +64,7 @@ def test_a_large_limit_is_never_passed_and_little_of_it_is_lost(valkey: str):
 
 def test_keys_and_addresses_are_counted_apart(valkey: str):
     async def run() -> None:
-        one = limiter(valkey, rate_limit_key="2/day", rate_limit_address="3/day", rate_limit_login="1/day")
+        one = limiter(valkey, rate_limit_key="2/day", rate_limit_address="3/day", rate_limit_login="1/minute")
         for key in ("a", "b"):
             await one.admit_key(Caller(key))  # type: ignore[arg-type]
             await one.admit_key(Caller(key))  # type: ignore[arg-type]
@@ -77,8 +77,9 @@ def test_keys_and_addresses_are_counted_apart(valkey: str):
         with pytest.raises(TooManyRequests, match="address"):
             await one.admit_address("10.0.0.1")
         with pytest.raises(TooManyRequests) as refused:
-            await one.admit_login("10.0.0.1")
-        assert 1 <= refused.value.context["retry_after"] <= 86_400
+            for _ in range(2):  # a minute may end in between, which lets one more in
+                await one.admit_login("10.0.0.1")
+        assert 1 <= refused.value.context["retry_after"] <= 60
         await one.close()
 
     asyncio.run(run())
