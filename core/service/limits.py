@@ -1,8 +1,9 @@
 """Rate limits by key and by address, exact over all workers and services, and cheap enough for every prediction.
 
 The count is kept in Redis by the ``limits`` library (a sliding window). A worker does not ask for every request: it
-takes a small share of a window in advance and hands that out from memory for at most a second. What it took and did
-not hand out is lost to the others, so a limit may bite a little early, never late.
+takes a small share of a window in advance and hands that out from memory for at most a second. Where requests keep
+coming it asks for the next share before the last is at an end, so that only a first request waits for the answer. What
+it took and did not hand out is lost to the others, so a limit may bite a little early, never late.
 
 While Redis is away each worker counts by itself, with its part of the limit.
 """
@@ -13,6 +14,8 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -35,6 +38,8 @@ log = logging.getLogger("punctual.limits")
 
 _SHARE = 500  # a lease is at most this part of a limit: 1 in 500 of the window may be lost to a worker
 _LEASE_SECONDS = 1.0
+_AHEAD_SECONDS = 0.25  # before its end, or with a quarter of it left, a lease that is in use is followed by the next
+_AHEAD_SHARE = 4
 _REFUSAL_SECONDS = 0.2  # for so long a refusal is repeated without asking again
 _AWAY_SECONDS = 1.0
 _MOST_LEASES = 50_000
@@ -75,6 +80,9 @@ class _Lease:
     left: int
     until: float
     retry_after: int = 0
+    few: int = 0  # with so many left the next is asked for; 0: it is not worth it
+    following: asyncio.Task[None] | None = None  # gets the next
+    next: _Lease | None = None
 
 
 class Limiter:
@@ -95,6 +103,7 @@ class Limiter:
         self._workers = settings.workers
         self._leases: OrderedDict[tuple[str, str], _Lease] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+        self._following: set[asyncio.Task[None]] = set()
         self._pool = _pool(settings.redis)
         storage = RedisStorage(
             "async+redis://", implementation="redispy", key_prefix="punctual:limit", connection_pool=self._pool
@@ -105,6 +114,9 @@ class Limiter:
 
     async def close(self) -> None:
         """Close the connections."""
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
         await self._pool.disconnect()
 
     async def admit_address(self, address: str) -> None:
@@ -144,29 +156,53 @@ class Limiter:
 
     async def _admit(self, by: str, who: str, item: RateLimitItem) -> None:
         key = (by, who)
-        lease = self._leases.get(key)
-        if lease is not None and lease.left > 0 and time.monotonic() < lease.until:
+        now = time.monotonic()
+        lease = self._current(key, now)
+        if lease is not None and lease.left > 0:
             lease.left -= 1
+            if lease.few and not lease.following and (lease.left <= lease.few or now >= lease.until - _AHEAD_SECONDS):
+                lease.following = asyncio.create_task(self._follow(key, item, lease))
+                self._following.add(lease.following)
+                lease.following.add_done_callback(self._following.discard)
             return
         # One asks, the others wait for what it gets.
-        lock = self._asking.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                lease = self._leases.get(key)
-                if lease is None or time.monotonic() >= lease.until or (lease.left <= 0 and not lease.retry_after):
-                    lease = await self._ask(key, item)
-                if lease.left > 0:
-                    lease.left -= 1
-                    return
-        finally:
-            if not lock.locked():
-                self._asking.pop(key, None)
+        async with self._turn(key):
+            last = self._leases.get(key)
+            if last is not None and last.following:
+                await asyncio.wait((last.following,))
+            lease = self._current(key, time.monotonic())
+            if lease is None or (lease.left <= 0 and not lease.retry_after):
+                lease = self._keep(key, await self._ask(key, item))
+            if lease.left > 0:
+                lease.left -= 1
+                return
         self._metrics.limited(by)
         raise TooManyRequests(
             f"More than {item.amount} requests per {_window(item)} from one {'key' if by == 'key' else 'address'}.",
             hint=f"Try again in {lease.retry_after} s.",
             retry_after=lease.retry_after,
         )
+
+    @asynccontextmanager
+    async def _turn(self, key: tuple[str, str]) -> AsyncIterator[None]:
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked():
+                self._asking.pop(key, None)
+
+    def _current(self, key: tuple[str, str], now: float) -> _Lease | None:
+        """Return the lease, or refusal, that counts by now."""
+        lease = self._leases.get(key)
+        if lease is not None and lease.next is not None and (lease.left <= 0 or now >= lease.until):
+            lease = self._keep(key, lease.next)
+        return lease if lease is not None and now < lease.until else None
+
+    async def _follow(self, key: tuple[str, str], item: RateLimitItem, lease: _Lease) -> None:
+        """Get the lease that comes after one."""
+        lease.next = await self._ask(key, item)
 
     async def _ask(self, key: tuple[str, str], item: RateLimitItem) -> _Lease:
         most = max(1, item.amount // _SHARE)
@@ -182,16 +218,16 @@ class Limiter:
                 if self._away_until:
                     log.warning("rate limits are counted over all workers again")
                     self._away_until = 0.0
-                return self._keep(key, lease)
+                return lease
         part = type(item)(max(1, item.amount // self._workers), item.multiples)
-        return self._keep(key, await self._take(self._alone, key, part, 1))
+        return await self._take(self._alone, key, part, 1)
 
     async def _take(
         self, limiter: SlidingWindowCounterRateLimiter, key: tuple[str, str], item: RateLimitItem, most: int
     ) -> _Lease:
         for cost in dict.fromkeys((most, 1)):
             if await limiter.hit(item, *key, cost=cost):
-                return _Lease(cost, time.monotonic() + _LEASE_SECONDS)
+                return _Lease(cost, time.monotonic() + _LEASE_SECONDS, few=cost // _AHEAD_SHARE)
         stats = await limiter.get_window_stats(item, *key)
         # Only the wall clock is comparable to the library's reset time; its own window is what we must not outlast.
         wait = max(1, min(item.get_expiry(), ceil(stats.reset_time - _wall())))

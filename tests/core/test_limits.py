@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 
 from core.errors import ConfigError, TooManyRequests
 from core.service.limits import Limiter, read_limit
@@ -110,8 +113,6 @@ def test_the_window_slides_on(valkey: str):
 
 
 def test_most_requests_do_not_ask_redis(valkey: str):
-    import redis
-
     host, port = valkey.split(":")
     with redis.Redis(host=host, port=int(port)) as client:
         before = client.info("stats")["total_commands_processed"]
@@ -125,6 +126,42 @@ def server(folder: Path, port: int) -> Iterator[None]:
     one.start()
     try:
         yield
+    finally:
+        one.stop()
+
+
+def test_who_keeps_asking_never_waits_for_redis(tmp_path: Path):
+    port = free_port()
+    one, who = EmbeddedServer(tmp_path, "127.0.0.1", port), Caller()
+    pid = one.start().pid
+
+    async def run() -> None:
+        worker = limiter(f"127.0.0.1:{port}", rate_limit_key="10000/minute")  # leases of 20
+        with redis.Redis(port=port) as client:
+
+            def asked() -> int:
+                return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+            await worker.admit_key(who)  # type: ignore[arg-type]
+            once = asked()
+            for _ in range(15):
+                await worker.admit_key(who)  # type: ignore[arg-type]
+            for _ in range(100):  # the next lease is on its way
+                await asyncio.sleep(0.01)
+                if asked() > once:
+                    break
+            else:
+                raise AssertionError("the next lease was not asked for")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(20):  # four of the first lease, the others of the next
+                await asyncio.wait_for(worker.admit_key(who), 0.1)  # type: ignore[arg-type]
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await worker.close()
+
+    try:
+        asyncio.run(run())
     finally:
         one.stop()
 
