@@ -61,9 +61,9 @@ the same server take turns under `wrk`, on a copy of the feature repo.
 `.venv/bin/python -m benchmarks.soak` sends requests when they are due, whatever has become of the earlier ones (time
 counts from when a request was due), finds the rate at which the 99th percentile leaves 50 ms (the knee), looks at half
 of it for a minute at least (the median of runs of 10,000 requests), and soaks there with the store killed by `kill -9`
-in the middle. The load, Valkey and the
-service share the cores named above. Where these are few, two workers and one are each held to {share:g} of a core, by
-Linux's control groups, to see what a second is worth where there are cores for it; that needs root.
+in the middle. The load, Valkey and the service share the cores named above. Where these are few, two workers and one
+are each held to {share:g} of a core, by Linux's control groups, to see what a second is worth where there are cores for
+it; that needs root.
 
 | what | found | bar |
 |---|---:|---:|
