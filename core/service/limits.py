@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("punctual.limits")
 
-_SHARE = 500  # a lease is at most this part of a limit: 1 in 500 of the window may be lost to a worker
+_SHARE = 500  # a lease is at most this part of a limit: a worker holds two at most, which may be lost to the others
 _LEASE_SECONDS = 1.0
 _AHEAD_SECONDS = 0.25  # before its end, or with a quarter of it left, a lease that is in use is followed by the next
 _AHEAD_SHARE = 4
