@@ -14,8 +14,6 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -166,32 +164,27 @@ class Limiter:
                 lease.following.add_done_callback(self._following.discard)
             return
         # One asks, the others wait for what it gets.
-        async with self._turn(key):
-            last = self._leases.get(key)
-            if last is not None and last.following:
-                await asyncio.wait((last.following,))
-            lease = self._current(key, time.monotonic())
-            if lease is None or (lease.left <= 0 and not lease.retry_after):
-                lease = self._keep(key, await self._ask(key, item))
-            if lease.left > 0:
-                lease.left -= 1
-                return
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                last = self._leases.get(key)
+                if last is not None and last.following:
+                    await asyncio.wait((last.following,))
+                lease = self._current(key, time.monotonic())
+                if lease is None or (lease.left <= 0 and not lease.retry_after):
+                    lease = self._keep(key, await self._ask(key, item))
+                if lease.left > 0:
+                    lease.left -= 1
+                    return
+        finally:
+            if not lock.locked():
+                self._asking.pop(key, None)
         self._metrics.limited(by)
         raise TooManyRequests(
             f"More than {item.amount} requests per {_window(item)} from one {'key' if by == 'key' else 'address'}.",
             hint=f"Try again in {lease.retry_after} s.",
             retry_after=lease.retry_after,
         )
-
-    @asynccontextmanager
-    async def _turn(self, key: tuple[str, str]) -> AsyncIterator[None]:
-        lock = self._asking.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked():
-                self._asking.pop(key, None)
 
     def _current(self, key: tuple[str, str], now: float) -> _Lease | None:
         """Return the lease, or refusal, that counts by now."""
