@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -119,19 +120,22 @@ def prediction(path: dict[str, Any], loop: dict[str, Any]) -> str:
     lines += [_bar(what, loop[member], bar, False) for what, member, bar in LOOP]
     soak = loop["soak"]
     outage = ", ".join(f"{count:,} times {status}" for status, count in sorted(soak["in_outage"].items()))
-    said = (
-        f"\nOne worker of ours answers {path['ours_rps']:,} requests/s (99th percentile {path['ours_p99_ms']:g} ms), "
+    speed = (
+        f"One worker of ours answers {path['ours_rps']:,} requests/s (99th percentile {path['ours_p99_ms']:g} ms), "
         f"`feast serve` {path['stock_rps']:,} ({path['stock_p99_ms']:g} ms), the route that does nothing "
         f"{path['bare_rps']:,}. Alone on its connection a request takes {path['one_ms']:g} ms, one for 100 entities "
         f"{path['hundred_ms']:g} ms. The knee is at {loop['knee_1']:,} requests/s of one entity and "
         f"{loop['knee_100']:,} of 100; at half of it 95 % are answered within {loop['p95_1_ms']:g} and "
-        f"{loop['p95_100_ms']:g} ms. Two workers that share these cores with the load and the store answer "
-        f"{path['two_workers_ratio']:g} times the requests of one.\n\n"
+        f"{loop['p95_100_ms']:g} ms, where 100 were asked for. Two workers that share these cores with "
+        f"the load and the store answer {path['two_workers_ratio']:g} times the requests of one."
+    )
+    soaked = (
         f"The soak: {soak['requests']:,} requests at {loop['soak_rate']:.0f}/s, "
         f"{sum(soak['failed_outside'].values())} errors, {soak['wrong']} wrong answers; around the outage {outage}; "
         f"the last error {soak['recovery_s']:g} s after the store was back; {soak['mb_first']} MB at first, "
-        f"{soak['mb_middle']} in the middle third, {soak['mb_last']} in the last.\n"
+        f"{soak['mb_middle']} in the middle third, {soak['mb_last']} in the last."
     )
+    said = "".join(f"\n{textwrap.fill(paragraph, 120)}\n" for paragraph in (speed, soaked))
     return PREDICTION.format(share=SHARE) + "\n".join(lines) + "\n" + said
 
 
