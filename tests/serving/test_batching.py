@@ -88,20 +88,35 @@ def test_nobody_waits_for_a_large_call() -> None:
     asyncio.run(scenario())
 
 
-def test_when_it_is_busy_a_turn_waits_for_as_many_as_the_last_had_but_not_for_long() -> None:
+@pytest.mark.parametrize("busy", [2, 6])
+def test_when_it_is_busy_a_turn_waits_for_as_many_as_the_last_had(busy: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.batching._LINGER_SECONDS", 3600)  # none of these is let go by the time
+
     async def scenario() -> None:
         answers = Answers()
         answers.gate.set()
         batcher = Batcher(answers, most=100)
-        await asyncio.gather(*(batcher([i]) for i in range(6)))
-        later = [asyncio.create_task(batcher([i])) for i in range(5)]
+        await asyncio.gather(*(batcher([i]) for i in range(busy)))
+        later = [asyncio.create_task(batcher([i])) for i in range(busy - 1)]
         await settle()
-        assert len(answers.turns) == 1  # five of six are there
-        later.append(asyncio.create_task(batcher([5])))
-        await asyncio.gather(*later)
-        assert [len(turn) for turn in answers.turns] == [6, 6]
-        assert await asyncio.wait_for(batcher([1]), 1) == 2  # nobody else comes
-        assert [len(turn) for turn in answers.turns] == [6, 6, 1]
+        assert len(answers.turns) == 1  # one is missing
+        later.append(asyncio.create_task(batcher([busy])))
+        await asyncio.wait_for(asyncio.gather(*later), 10)
+        assert [len(turn) for turn in answers.turns] == [busy, busy]
+
+    asyncio.run(scenario())
+
+
+def test_a_busy_turn_does_not_wait_for_long_and_a_lone_call_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        answers = Answers()
+        answers.gate.set()
+        batcher = Batcher(answers, most=100)
+        await asyncio.gather(batcher([1]), batcher([2]))
+        assert await asyncio.wait_for(batcher([1]), 10) == 2  # nobody else comes
+        monkeypatch.setattr("serving.batching._LINGER_SECONDS", 3600)
+        assert await asyncio.wait_for(batcher([3]), 10) == 6  # the last turn was of one
+        assert [len(turn) for turn in answers.turns] == [2, 1, 1]
 
     asyncio.run(scenario())
 
