@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import tempfile
 from collections.abc import Callable
@@ -87,7 +88,8 @@ class SymmetricTrees:
         values = self._leaves.take(leaf + self._first_leaf, mode="clip")  # none is beyond: that is not looked at twice
         # Added up tree by tree: of one row alone np.sum would add pairs, and round otherwise.
         summed = values.sum(axis=0) if len(numbers) > 1 else np.cumsum(values, axis=0)[-1]
-        positive = 1 / (1 + np.exp(-(self._scale * summed + self._bias)))
+        # The C library's exp, as CatBoost: NumPy has one of its own for some processors, which rounds otherwise.
+        positive = 1 / (1 + np.array([_exp(raw) for raw in (-(self._scale * summed + self._bias)).tolist()]))
         return np.column_stack((1 - positive, positive))
 
     def probes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -100,6 +102,13 @@ class SymmetricTrees:
             numbers[:, feature] = random.choice(near, _PROBES)
         places = random.integers(0, len(self._hashes), (_PROBES, int(self._category.max(initial=-1)) + 1))
         return numbers, places
+
+
+def _exp(raw: float) -> float:
+    try:
+        return math.exp(raw)
+    except OverflowError:
+        return math.inf
 
 
 def _question(

@@ -44,6 +44,7 @@ def by_catboost(estimator: CatBoostOnCodes, x: np.ndarray) -> np.ndarray:
         (0, 6, {"one_hot_max_size": 255}),
         (5, 6, {"one_hot_max_size": 255, "depth": 10}),
         (5, 6, {"one_hot_max_size": 255, "nan_mode": "Forbidden", "depth": 1}),
+        (5, 6, {"one_hot_max_size": 255, "learning_rate": 2000}),  # so sure that an exponential overflows
     ],
 )
 def test_the_same_to_the_last_bit(numeric: int, categories: int, params: dict[str, Any]) -> None:
