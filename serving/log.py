@@ -62,12 +62,18 @@ class PredictionIds:
         return [f"{number:015x}{self._chance.pop()}" for number in range(first, first + count)]
 
     @staticmethod
-    def date_of(prediction_id: str) -> str | None:
-        """Return the day (UTC) on which an id was given, or None if it is no id of ours."""
+    def given_at(prediction_id: str) -> float | None:
+        """Return when an id was given, in seconds since 1970 UTC, or None if it is no id of ours."""
         if len(prediction_id) != 32 or not set(prediction_id) <= set("0123456789abcdef"):
             return None
         seconds = int(prediction_id[:15], 16) / 1_000_000
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d") if seconds < 4_102_444_800 else None
+        return seconds if seconds < 4_102_444_800 else None
+
+    @classmethod
+    def date_of(cls, prediction_id: str) -> str | None:
+        """Return the day (UTC) on which an id was given, or None if it is no id of ours."""
+        seconds = cls.given_at(prediction_id)
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Puts rows on disk by a thread: nobody waits for the disk, and what it has not taken yet is bounded and known.
 
-What waits in memory is written when it is plenty, after a second, and at a stop. A crash loses what waits; what the
-disk refuses is tried again. Where the rows go: :mod:`serving.parts`.
+What is in memory is written as lines within a twentieth of a second, and at a stop: a killed process loses no more
+than that. What the disk refuses is tried again. A second of lines, or plenty of them, is a file of its own, of which a
+part is made: :mod:`serving.parts`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import orjson
 
 from core.clock import SystemClock, epoch_seconds
 from core.errors import Unavailable
-from serving.parts import ELSEWHERE, Kind, gather, oldest, write_lines, write_part
+from serving.parts import ELSEWHERE, Kind, Lines, gather, oldest
 
 log = logging.getLogger("punctual.predictions")
 
 _PART_ROWS = 5_000
+_SETTLE_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 
 
@@ -46,8 +48,11 @@ class Taken:
         """
         content, line = self._content, self._line  # in this order: the content goes when the line is there
         if line is None:
-            line = self._line = orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z)
-            self._content = None
+            try:
+                line = orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z)
+            except TypeError as error:  # no other rows wait for these: the line is kept as one that cannot be read
+                line = orjson.dumps(f"{self.count} rows of {self.at}: {error}")
+            self._line, self._content = line, None
         return line
 
 
@@ -77,7 +82,7 @@ class PartWriter:
     kind : Kind
         What they are made of.
     flush_seconds : float
-        How long a row waits at most before it is written, while the disk keeps up.
+        How long lines wait for others, of which one part is made together.
     """
 
     def __init__(self, folder: Path, kind: Kind, *, flush_seconds: float = 1.0) -> None:
@@ -87,7 +92,9 @@ class PartWriter:
         self._waiting: deque[Taken] = deque()
         self._wake = threading.Condition()
         self._written = threading.Condition()
-        self._taken = self._done = 0  # rows since the start
+        self._lines: Lines | None = None
+        # Rows since the start: taken, written as lines, in files that are left to become parts.
+        self._taken = self._done = self._left = 0
         self._closing = False
         self._hurry = False
         self._failing = ""
@@ -101,10 +108,11 @@ class PartWriter:
 
     def waited(self) -> float:
         """Return for how many seconds the oldest row has waited for its part; 0 when none does."""
-        written = oldest(self._folder) if self._elsewhere else None
-        waits = 0.0 if written is None else epoch_seconds() - written
+        left, lines, waits = oldest(self._folder), self._lines, 0.0
+        if left is not None:
+            waits = epoch_seconds() - left
         with suppress(IndexError):  # nothing is in memory
-            waits = max(waits, (SystemClock().now() - self._waiting[0].at).total_seconds())
+            waits = max(waits, (SystemClock().now() - (lines.first if lines else self._waiting[0].at)).total_seconds())
         return max(0.0, waits)
 
     def take(self, content: Any, count: int, at: datetime) -> Taken:
@@ -124,7 +132,7 @@ class PartWriter:
         return taken
 
     def flush(self, timeout: float = 10.0) -> None:
-        """Wait until everything taken so far, and what other workers have written, is in parts.
+        """Wait until everything taken so far, and what other workers have left, is in parts.
 
         Raises
         ------
@@ -136,8 +144,9 @@ class PartWriter:
             self._hurry = True
             self._wake.notify()
         with self._written:
-            if not self._written.wait_for(lambda: self._done >= target, timeout):
-                raise Unavailable(f"{self.lag.waiting} predictions could not be logged yet. {self._failing}".strip())
+            if not self._written.wait_for(lambda: self._left >= target, timeout):
+                late = target - self._left
+                raise Unavailable(f"{late} predictions could not be logged yet. {self._failing}".strip())
         if self._elsewhere:
             try:
                 gather(self._folder, self._kind)
@@ -157,22 +166,46 @@ class PartWriter:
         closing = False
         while not closing:
             with self._wake:
-                self._wake.wait_for(self._is_due, self._flush_seconds)
-                self._hurry, closing = False, self._closing
-            self._write_waiting()
-
-    def _write_waiting(self) -> None:
-        """Write what waits by now, trying until the disk takes it; when stopping, only once."""
-        last = self._taken  # what comes in from here on waits for the next part
-        while self._done < last:
-            if self._write_part(self._next(last)):
+                self._wake.wait_for(self._is_due, _SETTLE_SECONDS)
+                hurry, closing = self._hurry or self._closing, self._closing
+                self._hurry = False
+            if self._write_waiting(hurry):
                 continue
             with self._wake:
-                if self._wake.wait_for(lambda: self._closing, _RETRY_SECONDS):
-                    return
+                self._hurry |= hurry  # whoever flushes still waits
+                self._wake.wait_for(lambda: self._closing, _RETRY_SECONDS)
+
+    def _is_due(self) -> bool:
+        return self._closing or self._hurry or self._taken - self._done >= _PART_ROWS
+
+    def _write_waiting(self, hurry: bool) -> bool:
+        """Return whether the disk took what waits by now, and is left with it where that is due."""
+        last = self._taken  # what comes in from here on waits for the next time
+        try:
+            while self._done < last:
+                self._add(self._next(last))
+                self._leave(hurry=False)
+            self._leave(hurry)
+        except Exception as error:  # noqa: BLE001 - the thread goes on: whoever wants to predict is told what is wrong
+            said = str(error) or repr(error)  # empty is what means that the last write went well
+            if not self._failing:
+                log.error("the prediction log cannot be written", extra={"error": said})
+            self._failing = said
+            return False
+        return True
+
+    def _add(self, some: Sequence[Taken]) -> None:
+        """Add the oldest rows to a file of lines; they leave memory only once they are there."""
+        if self._lines is None:
+            self._lines = Lines(self._folder, some[0].at)
+        rows = sum(taken.count for taken in some)
+        self._lines.add([taken.line() for taken in some], rows)
+        for _ in some:
+            self._waiting.popleft()
+        self._done += rows
 
     def _next(self, last: int) -> list[Taken]:
-        """Return what the next part is made of: about as many rows as one is to have, none after ``last``."""
+        """Return about as many rows as a part is to have, none after ``last``."""
         some: list[Taken] = []
         end = self._done
         while end < last and end - self._done < _PART_ROWS:
@@ -180,27 +213,19 @@ class PartWriter:
             end += some[-1].count
         return some
 
-    def _is_due(self) -> bool:
-        return self._closing or self._hurry or self._taken - self._done >= _PART_ROWS
-
-    def _write_part(self, some: Sequence[Taken]) -> bool:
-        """Write the oldest rows; they leave memory only once they are on disk."""
-        try:
-            lines = [taken.line() for taken in some]
-            if self._elsewhere:
-                write_lines(self._folder, lines, some[0].at)
-            else:
-                write_part(self._folder, self._kind, lines, str(os.getpid()))
-        except Exception as error:  # noqa: BLE001 - the thread goes on: whoever wants to predict is told what is wrong
-            said = str(error) or repr(error)  # empty is what means that the last write went well
-            if not self._failing:
-                log.error("the prediction log cannot be written", extra={"error": said})
-            self._failing = said
-            return False
+    def _leave(self, hurry: bool) -> None:
+        """Leave the file of lines to become a part, when it is time for that."""
+        lines = self._lines
+        if lines is not None:
+            if not hurry and lines.age < self._flush_seconds and lines.rows < _PART_ROWS:
+                return
+            lines.close()
+            self._lines = None
+        if self._left == self._done:
+            return
+        if not self._elsewhere:
+            gather(self._folder, self._kind)
         self._failing = ""
         with self._written:
-            for taken in some:
-                self._waiting.popleft()
-                self._done += taken.count
+            self._left = self._done
             self._written.notify_all()
-        return True

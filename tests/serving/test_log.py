@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import Overloaded, Unavailable
+from core.files import locked
 from serving.log import SCHEMA, Made, PredictionIds, PredictionLog
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -59,13 +60,9 @@ def logged(folder: Path) -> list[str]:
     return [i for part in parts(folder) for i in pq.read_table(part)["prediction_id"].to_pylist()]
 
 
-def blocked_disk(folder: Path, first: int) -> Path:
-    """Let the first part's temporary file be a pipe: writing it waits until somebody reads."""
-    name = f".{first:032x}-{os.getpid()}.parquet.{os.getpid()}.tmp"
-    path = folder / f"{NOW:%Y-%m-%d}" / name
-    path.parent.mkdir(parents=True)
-    os.mkfifo(path)
-    return path
+def lines(folder: Path) -> list[Path]:
+    """Return the files of lines beside a log."""
+    return sorted((folder.parent / "spool" / folder.name).glob("[!.]*"))
 
 
 def eventually(holds: Any) -> None:
@@ -76,19 +73,20 @@ def eventually(holds: Any) -> None:
 
 
 def test_a_clean_stop_writes_everything(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, 100_000, flush_seconds=3600)
+    log = PredictionLog(tmp_path / "log", 100_000, flush_seconds=3600)
     for start in range(0, 45_000, 1000):
         log.append(made(*range(start, start + 1000)))
     log.close()
-    assert logged(tmp_path) == [f"{i:032x}" for i in range(45_000)]
-    assert not list(tmp_path.glob("*/.*"))
+    assert logged(tmp_path / "log") == [f"{i:032x}" for i in range(45_000)]
+    assert not list((tmp_path / "log").glob("*/.*"))
+    assert lines(tmp_path / "log") == []
 
 
 def test_what_was_logged_is_what_was_given(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, 10)
+    log = PredictionLog(tmp_path / "log", 10)
     log.append(made(7))
     log.close()
-    table = pq.read_table(parts(tmp_path)[0])
+    table = pq.read_table(parts(tmp_path / "log")[0])
     assert table.schema.equals(SCHEMA)
     row = table.to_pylist()[0]
     assert row["entity"] == '{"loan_id":7,"asked_at":"2024-03-01T12:00:00Z"}'
@@ -100,14 +98,14 @@ def test_what_was_logged_is_what_was_given(tmp_path: Path) -> None:
 
 
 def test_written_by_itself_after_a_while(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, 10, flush_seconds=0.05)
+    log = PredictionLog(tmp_path / "log", 10, flush_seconds=0.05)
     log.append(made(1))
-    eventually(lambda: logged(tmp_path) == [f"{1:032x}"])
+    eventually(lambda: logged(tmp_path / "log") == [f"{1:032x}"])
     log.close()
 
 
 def test_a_steady_stream_makes_few_parts(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, 100_000, flush_seconds=0.5)
+    log = PredictionLog(tmp_path / "log", 100_000, flush_seconds=0.5)
     end = time.monotonic() + 2
     count = 0
     while time.monotonic() < end:
@@ -115,20 +113,20 @@ def test_a_steady_stream_makes_few_parts(tmp_path: Path) -> None:
         count += 1
         time.sleep(0.0005)
     log.close()
-    assert len(logged(tmp_path)) == count
-    assert len(parts(tmp_path)) <= 6
+    assert len(logged(tmp_path / "log")) == count
+    assert len(parts(tmp_path / "log")) <= 6
 
 
 def test_taking_goes_on_while_parts_are_made(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, 100_000, flush_seconds=0.001)
+    log = PredictionLog(tmp_path / "log", 100_000, flush_seconds=0.001)
     for number in range(20_000):
         log.append(made(number))
     log.close()
-    assert logged(tmp_path) == [f"{i:032x}" for i in range(20_000)]
+    assert logged(tmp_path / "log") == [f"{i:032x}" for i in range(20_000)]
 
 
 def test_flushing_does_not_wait_for_what_comes_after(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, 1_000_000, flush_seconds=3600)
+    log = PredictionLog(tmp_path / "log", 1_000_000, flush_seconds=3600)
     stop = threading.Event()
 
     def stream() -> None:
@@ -145,7 +143,7 @@ def test_flushing_does_not_wait_for_what_comes_after(tmp_path: Path) -> None:
         start = time.monotonic()
         for _ in range(3):
             log.flush(timeout=5)
-        assert f"{0:032x}" in logged(tmp_path)
+        assert f"{0:032x}" in logged(tmp_path / "log")
         assert time.monotonic() - start < 5
     finally:
         stop.set()
@@ -154,34 +152,36 @@ def test_flushing_does_not_wait_for_what_comes_after(tmp_path: Path) -> None:
 
 
 def test_bounded_while_the_disk_is_blocked_and_whole_when_it_goes_on(tmp_path: Path) -> None:
-    pipe = blocked_disk(tmp_path, 0)
-    log = PredictionLog(tmp_path, 100, flush_seconds=0.01)
-    start = time.monotonic()
-    for number in range(100):
-        log.check_room(1)
-        log.append(made(number))
-    assert time.monotonic() - start < 1, "appending waited for the disk"
-    with pytest.raises(Overloaded, match="100"):
-        log.check_room(1)
-    assert log.lag.waiting == 100
-    with pipe.open("rb") as reader:  # the disk goes on; a pipe cannot be synced, so this try fails and the next is good
-        reader.read()
+    folder = tmp_path / "log"
+    with locked(tmp_path / "spool" / "log" / ".lock"):  # somebody else makes parts, and does not get on
+        log = PredictionLog(folder, 100, flush_seconds=0.01)
+        log.append(made(0))
+        eventually(lambda: [path.suffix for path in lines(folder)] == [".rows"])
+        start = time.monotonic()
+        for number in range(1, 101):
+            log.check_room(1)
+            log.append(made(number))
+        assert time.monotonic() - start < 1, "appending waited for the disk"
+        with pytest.raises(Overloaded, match="100"):
+            log.check_room(1)
+        assert log.lag.waiting == 100
+        assert parts(folder) == []
     log.flush()
     log.check_room(100)
-    log.append(made(100))
+    log.append(made(101))
     log.close()
-    assert logged(tmp_path) == [f"{i:032x}" for i in range(101)]
+    assert logged(folder) == [f"{i:032x}" for i in range(102)]
 
 
 def test_a_disk_that_refuses_is_told_of_and_tried_again(tmp_path: Path) -> None:
-    folder = tmp_path / "log"
-    folder.write_text("in the way")
+    folder, in_the_way = tmp_path / "log", tmp_path / "spool"
+    in_the_way.write_text("")
     log = PredictionLog(folder, 10, flush_seconds=0.01)
     log.append(made(1))
     eventually(lambda: log.lag.failing)
     with pytest.raises(Unavailable, match="1 predictions could not be logged"):
         log.flush(timeout=0.1)
-    folder.unlink()
+    in_the_way.unlink()
     log.flush()
     assert log.lag.failing == ""
     log.close()
@@ -189,37 +189,39 @@ def test_a_disk_that_refuses_is_told_of_and_tried_again(tmp_path: Path) -> None:
 
 
 def test_what_came_while_the_disk_refused_is_written_at_the_stop(tmp_path: Path) -> None:
-    folder = tmp_path / "log"
-    folder.write_text("in the way")
+    folder, in_the_way = tmp_path / "log", tmp_path / "spool"
+    in_the_way.write_text("")
     log = PredictionLog(folder, 10, flush_seconds=0.01)
     log.append(made(0))
     eventually(lambda: log.lag.failing)
     log.append(made(1, 2))
-    folder.unlink()
+    in_the_way.unlink()
     log.close()
     assert logged(folder) == [f"{i:032x}" for i in range(3)]
 
 
 def test_what_could_not_be_written_at_the_stop_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = tmp_path / "log"
-    folder.write_text("in the way")
-    log = PredictionLog(folder, 10, flush_seconds=3600)
+    (tmp_path / "spool").write_text("in the way")
+    log = PredictionLog(tmp_path / "log", 10, flush_seconds=3600)
     log.append(made(1, 2))
     log.close()
     lost = [r for r in caplog.records if r.getMessage() == "predictions lost at stop"]
     assert [r.count for r in lost] == [2]  # type: ignore[attr-defined]
 
 
-def test_a_part_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    pipe = blocked_disk(tmp_path, 0)
-    log = PredictionLog(tmp_path, 10, flush_seconds=0.01)
-    log.append(made(0))
-    eventually(pipe.exists)
-    assert parts(tmp_path) == []
-    with pipe.open("rb") as reader:
-        reader.read()
+def test_what_cannot_be_encoded_holds_nothing_else_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    deep: list[Any] = []
+    for _ in range(500):
+        deep = [deep]
+    folder = tmp_path / "log"
+    log = PredictionLog(folder, 10)
+    log.append(made(1))
+    log.append(replace(made(2), features={"amount": [0.5, deep]}))
+    log.append(made(3))
     log.close()
-    assert len(parts(tmp_path)) == 1
+    assert logged(folder) == [f"{1:032x}", f"{3:032x}"]
+    assert [path.suffix for path in lines(folder)] == [".unreadable"]
+    assert "lines of the log cannot be read" in caplog.messages
 
 
 def test_ids_sort_by_time_are_unique_and_tell_their_day() -> None:

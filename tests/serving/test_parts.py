@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,17 +14,14 @@ import pytest
 from core.errors import Unavailable
 from serving.log import PREDICTIONS, SCHEMA, PredictionLog
 from serving.parts import ELSEWHERE, Gatherer, gather
-from tests.serving.test_log import eventually, logged, made, parts
+from tests.cli.conftest import ROOT
+from tests.serving.test_log import eventually, lines, logged, made, parts
 
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be a worker beside which parts are made."""
     monkeypatch.setenv(ELSEWHERE, "1")
-
-
-def lines(folder: Path) -> list[Path]:
-    return sorted((folder.parent / "spool" / folder.name).glob("[!.]*"))
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -75,15 +75,70 @@ def test_lines_that_cannot_be_read_are_kept_and_said(tmp_path: Path, caplog: pyt
     folder = tmp_path / "log"
     log = PredictionLog(folder, 100, flush_seconds=3600)
     log.append(made(1))
-    log.flush()
-    broken = folder.parent / "spool" / "log" / "20240301T120000000000-0a0a0a0a0a0a-1.rows"
-    broken.write_bytes(b'{"places": [0')
     log.append(made(2))
-    log.flush()
     log.close()
+    (written,) = lines(folder)
+    first, second = written.read_bytes().splitlines()
+    written.write_bytes(b"\n".join((first, b'{"places": [0', second)))
+    gather(folder, PREDICTIONS)
     assert logged(folder) == [f"{i:032x}" for i in (1, 2)]
-    assert [path.name for path in lines(folder)] == ["20240301T120000000000-0a0a0a0a0a0a-1.unreadable"]
-    assert [r.path for r in caplog.records if "cannot be read" in r.getMessage()] == [str(broken)]  # type: ignore[attr-defined]
+    (kept,) = lines(folder)
+    assert (kept.name, kept.read_bytes()) == (f"{written.stem}.unreadable", b'{"places": [0')
+    assert [r.path for r in caplog.records if "cannot be read" in r.getMessage()] == [str(written)]  # type: ignore[attr-defined]
+
+
+WRITER = """
+import os, resource, sys, time
+from pathlib import Path
+from serving.log import PredictionLog
+from tests.cli.conftest import ROOT
+from tests.serving.test_log import made
+log = PredictionLog(Path(sys.argv[1]), 1000, flush_seconds=3600)
+if sys.argv[2] == "killed":
+    log.append(made(1, 2))
+    while log.lag.waiting:
+        time.sleep(0.001)
+    print("written", flush=True)
+    time.sleep(60)
+else:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
+    for number in range(1, 6):
+        log.append(made(number))
+        time.sleep(0.1)
+    assert "large" in log.lag.failing, log.lag
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    log.close()
+"""
+
+
+def writer(folder: Path, how: str) -> subprocess.Popen[str]:
+    """Start a process that writes to a log."""
+    command = [sys.executable, "-c", WRITER, str(folder), how]
+    return subprocess.Popen(command, env=os.environ | {ELSEWHERE: "1"}, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_worker_loses_nothing_that_was_written(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with writer(folder, "killed") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
+        gather(folder, PREDICTIONS)
+        assert logged(folder) == []  # it may write more
+        process.kill()
+    with lines(folder)[0].open("ab") as file:
+        file.write(b'{"places": [0')  # the machine went with it, in the middle of a line
+    gather(folder, PREDICTIONS)
+    assert logged(folder) == [f"{i:032x}" for i in (1, 2)]
+    assert lines(folder) == []
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_leaves_no_half_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with writer(folder, "full") as process:
+        assert process.wait(60) == 0
+    gather(folder, PREDICTIONS)
+    assert logged(folder) == [f"{i:032x}" for i in range(1, 6)]
+    assert lines(folder) == []
 
 
 @pytest.mark.usefixtures("elsewhere")

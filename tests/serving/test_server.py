@@ -181,6 +181,26 @@ def both_answer(client: httpx.Client, world: World) -> bool:
 
 
 @pytest.mark.slow
+def test_what_one_worker_has_answered_the_other_finds(own_world: World, tmp_path: Path) -> None:
+    own_world.fill()
+    server = Server(own_world, tmp_path / "server.log", PUNCTUAL_WORKERS="2")
+    alone = {**server.client.headers, "connection": "close"}
+    client = httpx.Client(base_url=server.client.base_url, timeout=10, headers=alone)
+    try:
+        with client:
+            until(lambda: both_answer(client, own_world), _PATIENCE)
+            for number in range(12):
+                (made,) = client.post("/predict", json={"entities": [{"loan_id": 3000 + number}]}).json()["predictions"]
+                found = client.get(f"/predictions/{made['prediction_id']}")
+                assert found.status_code == httpx.codes.OK, f"{number}: {found.text}"
+                assert found.json()["probability"] == made["probability"]
+            nobodys = f"{int(time.time() * 1_000_000):015x}" + "0" * 17  # noqa: TID251 - ids carry the machine's time
+            assert "no prediction" in problem(client.get(f"/predictions/{nobodys}"), 404)["detail"]
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
 def test_a_rate_limit_holds_over_the_workers_together(own_world: World, tmp_path: Path) -> None:
     own_world.fill()
     second = key_for(own_world.repo)

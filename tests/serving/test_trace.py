@@ -167,7 +167,8 @@ def test_an_id_that_could_be_ours_but_is_in_no_part(copy_api: Any) -> None:
 def test_a_request_is_refused_when_the_log_cannot_keep_up(copy_api: Any) -> None:
     api, folder = copy_api
     folder.parent.mkdir(exist_ok=True)
-    folder.write_text("in the way")  # the disk refuses
+    in_the_way = folder.parent / "spool"
+    in_the_way.write_text("")  # the disk refuses
     for _ in range(5):
         assert api.predict(*[{"loan_id": 3000}] * 10).status_code == httpx.codes.OK
     answer = api.predict({"loan_id": 3000})
@@ -175,7 +176,7 @@ def test_a_request_is_refused_when_the_log_cannot_keep_up(copy_api: Any) -> None
     assert int(answer.headers["retry-after"]) > 0
     eventually(lambda: api.get("/health").status_code == httpx.codes.SERVICE_UNAVAILABLE)
     assert api.get("/health").json()["dependencies"]["log"]["status"] == "error"
-    folder.unlink()  # the disk is back
+    in_the_way.unlink()  # the disk is back
     eventually(lambda: api.predict({"loan_id": 3000}).status_code == httpx.codes.OK)
     eventually(lambda: len(logged(folder)) >= 51)
     assert api.get("/health").status_code == httpx.codes.OK
