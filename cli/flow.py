@@ -43,9 +43,17 @@ def runs() -> None:
 
 
 @flow_app.command("rollback")
-def rollback(reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "by hand") -> None:
-    """Let the previous champion serve again."""
-    answer = _client().http.call("POST", "/flow/rollback", json={"reason": reason})
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "by hand",
+    expected: Annotated[
+        str | None, typer.Option(help="The champion that is to go; nothing is done where it is another by now.")
+    ] = None,
+) -> None:
+    """Let the previous champion serve again.
+
+    Asked twice, it undoes itself: with --expected you can ask again where you do not know whether it was done.
+    """
+    answer = _client().http.call("POST", "/flow/rollback", json={"reason": reason, "expected": expected})
     typer.echo(json.dumps(answer.json(), indent=2, ensure_ascii=False))
 
 

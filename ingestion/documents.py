@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.auth.documents import Moment
 from core.conditions import MAX_CHARACTERS, MAX_CONDITIONS, OPERATORS
+from core.registry import VERSION
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Table = Annotated[str, Query(max_length=200, description="A raw table, or a feature view.")]
@@ -74,8 +75,14 @@ class RollbackRequest(_Body):
     """Why the previous champion should be back."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"reason": "complaints about last week's version"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"reason": "complaints about last week's version", "expected": "7"}]},
     )
 
     # The training service keeps 500 characters, with who asked for it among them.
     reason: Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    # Asked twice, a rollback undoes itself: who names the champion that is to go may ask again.
+    expected: Annotated[
+        str | None,
+        Field(pattern=VERSION, description="The champion that is to go: a 409 where it is another by now."),
+    ] = None

@@ -89,8 +89,8 @@ class Flow:
         Returns
         -------
         dict
-            ``outcome`` (``promoted``, ``kept`` or ``nothing new``), ``window``, ``data_version``, ``model_version``,
-            ``serving``, ``reasons``.
+            ``outcome`` (``promoted``, ``waits``: a second person must approve it, ``kept`` or ``nothing new``),
+            ``window``, ``data_version``, ``model_version``, ``serving``, ``reasons``.
 
         Raises
         ------
@@ -126,8 +126,9 @@ class Flow:
 
     def _advance(self, work: Work, trigger: str, facts: dict[str, Any]) -> None:
         steps = self._steps
-        facts["window"] = window = self._try(work, "plan", lambda: steps.plan({}))
-        if window is None and trigger == "schedule":
+        window, unfinished = self._try(work, "plan", lambda: (steps.plan({}), self._unfinished(work.id)))
+        facts["window"] = window
+        if window is None and trigger == "schedule" and not unfinished:
             facts["outcome"] = "nothing new"
             return
         if window is not None:
@@ -142,8 +143,13 @@ class Flow:
         facts["data_version"] = self._try(work, "materialize", materialize)
         trained = self._try(work, "train", lambda: self._train(work))
         facts |= trained
-        facts["outcome"] = "promoted" if trained["promoted"] else "kept"
+        facts["outcome"] = "promoted" if trained["promoted"] else "waits" if trained["waits"] else "kept"
         facts["serving"] = self._try(work, "reload", lambda: self._reload(work, trained))
+
+    def _unfinished(self, run_id: str) -> bool:
+        """Whether there is something to go on with: a window that waits for its validation, or a run that stopped."""
+        before = next((run for run in self._runs.latest(2) if run["id"] != run_id), None)
+        return self._steps.waits() or (before is not None and before["status"] != "done")
 
     def _try(self, work: Work, name: str, function: Callable[[], _Result]) -> _Result:
         return work.step(name, function, attempts=self._steps.attempts, pause=self._steps.pause)
@@ -165,6 +171,7 @@ class Flow:
             "training_job": job.id,
             "model_version": _text(result.get("version")),
             "promoted": bool(result.get("promoted")),
+            "waits": bool(result.get("waits")),
             "reasons": list(result.get("reasons") or []),
         }
 
@@ -205,6 +212,8 @@ def _message(run_id: str, actor: str, status: str, facts: dict[str, Any]) -> Mes
         text = f"What was in use before still is. To go on with it, retry the job {run_id}."
     elif facts["outcome"] == "promoted":
         text = f"Version {facts['model_version']} is the champion now; {facts['serving']} is served."
+    elif facts["outcome"] == "waits":
+        text = f"Version {facts['model_version']} waits for a second person's approval; until then the champion stays."
     elif facts["outcome"] == "kept":
         text = "The champion stays: " + (
             "; ".join(map(str, facts["reasons"])) or "the gate did not let the new one pass."

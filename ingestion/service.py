@@ -237,7 +237,8 @@ def _add_flow(app: FastAPI, service: Service) -> None:
     )
     def rollback(request: Request, body: RollbackRequest) -> Response:
         with closing(service.training()) as client:
-            return json_response(client.rollback(f"{body.reason} (asked for by {_actor(request)})"))
+            reason = f"{body.reason} (asked for by {_actor(request)})"
+            return json_response(client.rollback(reason, expected=body.expected))
 
 
 def _actor(request: Request) -> str:

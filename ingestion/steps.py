@@ -48,11 +48,15 @@ class Steps:
         """
         if arguments.get("since") is not None:
             return window_of(arguments).id
-        layout = self.repo.layout
-        if set(list_windows(layout.raw)) - set(list_windows(layout.valid)):
+        if self.waits():
             return None
         window = next_window(self.repo)
         return window.id if window is not None else None
+
+    def waits(self) -> bool:
+        """Whether a fetched window waits for its validation."""
+        layout = self.repo.layout
+        return bool(set(list_windows(layout.raw)) - set(list_windows(layout.valid)))
 
     def fetch(self, work: Work, window_id: str) -> dict[str, Any]:
         """Fetch one window and tell DVC; return its rows by table."""

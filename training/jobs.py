@@ -69,7 +69,7 @@ def as_options(overrides: Overrides) -> list[str]:
 
 
 def result_of(registry: Registry, job: str) -> dict[str, Any]:
-    """Return what a job has made: version, candidate, metrics, the gate's verdict, and whether it was promoted.
+    """Return what a job has made: version, candidate, metrics, the gate's verdict, whether it was promoted or waits.
 
     Where nothing had changed since the last training, DVC has nothing to do and there is no new version.
     """
@@ -77,7 +77,8 @@ def result_of(registry: Registry, job: str) -> dict[str, Any]:
     if found is None:
         champion = registry.version_of(CHAMPION)
         why = "Nothing that a model is made from has changed since the last training."
-        return {"trained": False, "version": None, "promoted": False, "champion": champion, "reasons": [why]}
+        nothing = {"trained": False, "version": None, "promoted": False, "waits": False}
+        return {**nothing, "champion": champion, "reasons": [why]}
     run_id, version = found
     record = registry.version(version)
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +89,8 @@ def result_of(registry: Registry, job: str) -> dict[str, Any]:
         "candidate": record["params"]["candidate"],
         "metrics": record["metrics"],
         "passed": gate["passed"],
-        "reasons": gate["reasons"],
+        "reasons": gate["reasons"] + ([gate["not_promoted"]] if "not_promoted" in gate else []),
+        "waits": bool(gate.get("waits")),
         "promoted": CHAMPION in record["roles"],
         "champion": registry.version_of(CHAMPION),
     }

@@ -49,10 +49,10 @@ class Promotions:
     Attributes
     ----------
     patience : float
-        Seconds to wait for another move, before a :class:`Conflict`.
+        Seconds to wait for another move, before a :class:`Conflict`: fewer than a client waits for the answer.
     """
 
-    patience = 10.0
+    patience = 5.0
 
     def __init__(
         self,

@@ -203,21 +203,30 @@ def _judged(run: _Run, version: str, model: PredictionModel, report: dict[str, A
         verdict, against = Verdict(said["passed"], said["reasons"]), said["against"]
     else:
         verdict, against = _gate(run, model)
-        write_json(kept, {**verdict.as_dict(), "against": against})
-        run.registry.log_file(kept, REPORTS)
+        _keep_verdict(run, {**verdict.as_dict(), "against": against})
     outcome = Outcome(version, report["candidate"], report["test"], verdict)
     if run.registry.version_of(CHAMPION) == version:
         outcome.promoted = True
     elif promote and verdict.passed:
+        said = {**verdict.as_dict(), "against": against}
         try:
             row = run.promotions.propose(version, verdict.reasons, actor=GATE, expected=against)
         except Conflict as error:
             verdict.add(False, f"not promoted: {error.message}")
+            _keep_verdict(run, said | {"not_promoted": verdict.reasons[-1]})
         else:
             outcome.promoted = row.status == "active"
             if not outcome.promoted:
                 verdict.reasons.append("waits: a person must approve it")
+                _keep_verdict(run, said | {"waits": True})
     return outcome
+
+
+def _keep_verdict(run: _Run, said: dict[str, Any]) -> None:
+    """Keep what the gate said, and why what it let pass is not champion, with the version's reports."""
+    kept = run.folder / reports.GATE
+    write_json(kept, said)
+    run.registry.log_file(kept, REPORTS)
 
 
 def fit_candidate(

@@ -77,6 +77,7 @@ class Others:
 
 PROMOTED = {"trained": True, "version": "2", "promoted": True, "champion": "2", "reasons": ["better by 0.02"]}
 KEPT = {"trained": True, "version": "2", "promoted": False, "champion": "1", "reasons": ["worse by 0.02"]}
+WAITS = {**KEPT, "waits": True, "reasons": ["better by 0.02"]}
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from core.client import PredictionClient, TrainingClient
 from core.database import database
 from core.jobs import CRASHED
 from core.notify import Notifier
-from core.windows import list_windows
+from core.windows import Window, list_windows
+from ingestion.fetch import fetch_window
 from ingestion.flow import Flow
 from ingestion.flow_runs import FlowRuns
 from ingestion.steps import Steps
@@ -20,7 +21,7 @@ from tests.asgi import problem
 from tests.conftest import DATABASES, free_port
 from tests.core.jobs.world import until
 from tests.ingestion.flow_world import World, world
-from tests.ingestion.services import KEPT, PROMOTED, Others, served
+from tests.ingestion.services import KEPT, PROMOTED, WAITS, Others, served
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +144,31 @@ def test_bad_data_stops_the_flow_and_changes_nothing_that_is_used(loans, others)
         assert flows.flow()["status"] == "done"
 
 
+def test_a_schedule_goes_on_with_what_stopped_and_ends_early_when_all_is_done(loans, others):
+    data = loans.repo.problem.data
+    for window in (data.initial, Window(data.initial_until, data.end)):
+        fetch_window(loans.repo, window)  # as by a flow that stopped before it could validate; the source has no more
+    others.outcomes = [{"error": "no memory"}, {"result": PROMOTED}]
+    with world(loans, others, flow_schedule="* * * * * *") as flows:
+
+        def outcomes() -> list[str]:
+            runs = flows.api.get("/flow/runs").json()["runs"]
+            return [run["result"]["outcome"] for run in reversed(runs) if run["status"] != "running"]
+
+        until(lambda: len(outcomes()) >= 3, "three runs")
+        assert outcomes()[:3] == ["failed", "promoted", "nothing new"]
+    assert len(list_windows(loans.repo.layout.valid)) == 2
+
+
+def test_a_model_that_waits_for_approval_is_told_of(loans, others, hook):
+    heard, url = hook
+    others.outcomes = [{"result": WAITS}]
+    with world(loans, others, notify_webhook=url) as flows:
+        assert flows.flow()["result"]["outcome"] == "waits"
+        until(lambda: heard.told, "the message")
+    assert "Version 2 waits for a second person's approval" in heard.told[0]["text"]
+
+
 def test_one_flow_at_a_time(flows: World):
     flows.others.held = True
     job = flows.api.post("/flow/run").json()
@@ -209,8 +235,9 @@ def test_a_run_that_takes_its_process_with_it_each_time_has_failed_and_is_told_o
 
 
 def test_rollback_is_one_call(flows: World):
-    answer = flows.api.post("/flow/rollback", json={"reason": "it hallucinates"})
+    answer = flows.api.post("/flow/rollback", json={"reason": "it hallucinates", "expected": "2"})
     assert (answer.status_code, answer.json()["version"]) == (200, "1")
     (asked,) = [a for a in flows.others.asked if a[1] == "/training/rollback"]
     assert asked[2]["reason"].startswith("it hallucinates (asked for by ")
+    assert asked[2]["expected"] == "2"
     assert flows.keys.accounts.audit_log(limit=1)[0]["action"] == "POST /flow/rollback"

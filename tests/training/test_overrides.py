@@ -8,8 +8,10 @@ from datetime import datetime
 import pytest
 
 from core.errors import InvalidRequest, NoData
+from core.settings import Settings
 from tests.training.loans import QUICK
 from training.candidates import CANDIDATES, make
+from training.jobs import result_of
 from training.overrides import TUNABLE, Overrides, options, parse_settings
 from training.params import TrainParams
 from training.registry import Registry
@@ -120,3 +122,24 @@ def test_asked_again_by_the_same_job_the_model_is_not_made_twice(trainable):
     assert {r.info.status for r in registry.client.search_runs([registry._experiment])} == {"FINISHED"}
     other = train(trainable.repo, QUICK, job="job-2")
     assert other.version == "2"
+
+
+def test_why_what_the_gate_let_pass_is_not_champion_is_in_the_jobs_result(trainable):
+    train(trainable.repo, QUICK, job="late", promote=False)
+    train(trainable.repo, QUICK, job="first")
+    registry = Registry(trainable.repo)
+    late = train(trainable.repo, QUICK, job="late")  # what it was compared with is champion no more
+    assert (late.version, late.promoted, registry.version_of("champion")) == ("1", False, "2")
+    told = result_of(registry, "late")
+    assert (told["promoted"], told["waits"]) == (False, False)
+    assert told["reasons"][-1] == late.verdict.reasons[-1]
+    assert told["reasons"][-1].startswith("no: not promoted: The champion is version 2 by now")
+
+
+def test_that_a_model_waits_for_approval_is_in_the_jobs_result(trainable):
+    settings = Settings(promotion_approvals=2)
+    for _ in range(2):  # asked again after a kill
+        outcome = train(trainable.repo, QUICK, job="job-1", settings=settings)
+        assert (outcome.promoted, outcome.verdict.reasons[-1]) == (False, "waits: a person must approve it")
+        told = result_of(Registry(trainable.repo), "job-1")
+        assert (told["promoted"], told["waits"], told["passed"]) == (False, True, True)
