@@ -1,7 +1,8 @@
 """uvicorn's HTTP/1.1 connections, with an end to what a client may leave unfinished.
 
-While a request is answered, the service's own timeout and limits hold. Before that, and after a refusal whose body was
-not waited for, only the server sees what comes: here it comes within a size and a time, or the connection closes.
+Until an answer begins, the service's own timeout and limits hold. Before that, and after a refusal whose body was not
+waited for, only the server sees what comes: here it comes within a size and a time, or the connection closes. It closes
+too when an answer is not taken.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _GOODBYE_SECONDS = 1.0
+_LEAST_TAKEN = 16_384  # bytes of an answer, within the time that a client has
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -23,7 +25,8 @@ class BoundedHttp(HttpToolsProtocol):
     most_head : int
         Most bytes of a request line and its headers, give or take what came in one piece.
     seconds : float
-        How long a client may take to send them, or the rest of a body that nobody reads any more.
+        How long a client may take to send them, or the rest of a body that nobody reads any more, or to take the next
+        piece of an answer.
     """
 
     most_head = 65_536
@@ -34,6 +37,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._head = 0  # bytes of a head that is not complete
         self._begun = False  # whether there is one
         self._deadline: asyncio.TimerHandle | None = None
+        self._untaken = 0  # bytes of an answer that waited when it was last looked at
+        self._next_look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first request its time."""
@@ -41,8 +46,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._await_client()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
         self._client_is_done()
+        self._answer_is_taken()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,10 +84,28 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Give the rest of a body that was not waited for its time."""
+        """Give their time to the rest of a body that was not waited for, and of an answer after which we close."""
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._await_taking()
         if self.cycle.more_body:
             self._await_client()
+
+    def pause_writing(self) -> None:
+        """Give the client its time to take some of what waits; most answers never wait."""
+        super().pause_writing()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        super().resume_writing()
+        if not self.transport.is_closing():  # a connection closes when all is taken
+            self._answer_is_taken()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, also where the end of the last answer is never taken."""
+        super().timeout_keep_alive_handler()
+        self._await_taking()
 
     def shutdown(self) -> None:
         """Close an idle connection; over TLS a client that does not close its end too would hold up the stop."""
@@ -97,3 +121,20 @@ class BoundedHttp(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _await_taking(self) -> None:
+        if self._next_look is None:
+            self._untaken = self.transport.get_write_buffer_size()
+            self._next_look = self.loop.call_later(self.seconds, self._look)
+
+    def _look(self) -> None:
+        self._next_look = None
+        if self.transport.get_write_buffer_size() > self._untaken - _LEAST_TAKEN:
+            self.transport.abort()  # to close it would be to wait until all is taken
+        else:
+            self._await_taking()
+
+    def _answer_is_taken(self) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         description="Rows of shared keys (an airport, an aircraft) that a worker keeps until the online store says "
         "that they changed. 0: each request reads all of its rows.",
     )
-    request_timeout: float = Field(30.0, gt=0, description="Seconds after which a request is answered with a 504.")
+    request_timeout: float = Field(30.0, gt=0, description="Seconds within which an answer begins, or is a 504.")
     model_poll: float = Field(0.5, gt=0, description="Seconds between looks for a new champion.")
     shadow_share: float = Field(
         0.1, ge=0, le=1, description="Share of live requests that the challenger scores too, beside the response."

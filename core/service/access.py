@@ -14,7 +14,7 @@ from starlette.responses import Response
 from core.auth.principal import SCOPES, SELF
 from core.errors import ConfigError, Forbidden, PunctualError
 from core.logs import correlation_id
-from core.service.body import read_body
+from core.service.body import read_body, read_large_body
 
 if TYPE_CHECKING:
     from starlette.datastructures import State
@@ -89,7 +89,11 @@ def bounded(handler: Endpoint, limit: int | None = None) -> Endpoint:
     """Let a handler see no more of a body than ``limit`` bytes, by default the service's own limit."""
 
     async def handle(request: Request) -> Response:
-        await read_body(request, request.app.state.max_body_bytes if limit is None else limit)
+        usual = request.app.state.max_body_bytes
+        if limit is None or limit <= usual:
+            await read_body(request, usual if limit is None else limit)
+        else:
+            await read_large_body(request, limit)
         return await handler(request)
 
     return handle

@@ -1,4 +1,4 @@
-"""An end to requests that take too long: as ``asyncio.timeout``, with one timer for all of them.
+"""An end to requests whose answer takes too long to begin: as ``asyncio.timeout``, with one timer for all of them.
 
 A timer for each request would take it twenty microseconds, which is as much as its answer takes to write.
 """
@@ -21,15 +21,15 @@ class Deadlines:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._under_way: dict[_Deadline, None] = {}
+        self._under_way: dict[Deadline, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def begin(self) -> _Deadline:
+    def begin(self) -> Deadline:
         """Return the deadline of what is begun now, to be entered with ``with``, which may raise a TimeoutError."""
-        return _Deadline(self)
+        return Deadline(self)
 
-    def _enter(self, deadline: _Deadline) -> None:
+    def _enter(self, deadline: Deadline) -> None:
         loop = asyncio.get_running_loop()
         deadline.due = loop.time() + self._seconds
         self._under_way[deadline] = None
@@ -37,7 +37,7 @@ class Deadlines:
             self._loop = loop
             self._timer = loop.call_at(deadline.due, self._look, loop)
 
-    def _leave(self, deadline: _Deadline) -> None:
+    def _leave(self, deadline: Deadline) -> None:
         self._under_way.pop(deadline, None)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -50,7 +50,9 @@ class Deadlines:
             deadline.expire()
 
 
-class _Deadline:
+class Deadline:
+    """One of them, of the task that enters it."""
+
     __slots__ = ("_cancelling", "_deadlines", "_expired", "_task", "due")
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -66,7 +68,17 @@ class _Deadline:
         self._deadlines._enter(self)
         return self
 
+    def lift(self) -> None:
+        """Let what is under way take as long as it likes from now on."""
+        self._deadlines._leave(self)
+
+    def renew(self) -> None:
+        """Give it the whole time once more, from now on."""
+        self._deadlines._leave(self)  # to stand behind those that began meanwhile
+        self._deadlines._enter(self)
+
     def expire(self) -> None:
+        """End what is under way."""
         self._expired = True
         self._task.cancel()
 

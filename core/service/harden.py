@@ -1,7 +1,8 @@
 """The outermost layer of a service, plain ASGI because every prediction passes it.
 
 In order: who asks (address, correlation id), by which name (trusted hosts), how often (limit by address), for how long
-(timeout); around all of it safe headers, one log line, metrics, and no stack trace to a client.
+until the answer begins (timeout; core.protocol sees to its end); around all of it safe headers, one log line, metrics,
+and no stack trace to a client.
 """
 
 from __future__ import annotations
@@ -113,11 +114,13 @@ class Harden:
         if https:
             headers.append(_HSTS)
         status = 0
+        deadline = scope["punctual.deadline"] = self._deadlines.begin()
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                deadline.lift()
                 message["headers"] = [*message["headers"], *headers]
             await send(message)
 
@@ -148,7 +151,7 @@ class Harden:
             await self.app.state.limiter.admit_address(address)
         endpoint = self._direct.get((scope["method"], path))
         try:
-            with self._deadlines.begin():
+            with scope["punctual.deadline"]:
                 if endpoint is None:
                     await self._inner(scope, receive, send)
                 else:

@@ -65,3 +65,22 @@ def test_an_error_of_its_own_stays_one_and_a_task_that_ended_in_time_is_not_touc
         assert current.cancelling() == 0
 
     asyncio.run(story())
+
+
+def test_a_deadline_that_is_lifted_ends_nothing_and_one_that_is_renewed_begins_anew() -> None:
+    deadlines = Deadlines(0.2)
+
+    async def story() -> None:
+        renewed = 0
+        with pytest.raises(TimeoutError), deadlines.begin() as deadline:
+            deadline.lift()
+            other = asyncio.create_task(held(deadlines, 60))
+            await asyncio.sleep(0.4)
+            assert isinstance((await asyncio.gather(other, return_exceptions=True))[0], TimeoutError)
+            while True:
+                deadline.renew()
+                renewed += 1
+                await asyncio.sleep(0.12 if renewed < 3 else 60)
+        assert renewed == 3
+
+    asyncio.run(story())

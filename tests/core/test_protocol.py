@@ -17,6 +17,7 @@ from tests.conftest import free_port
 
 SECONDS = 0.3
 PATIENCE = 20.0
+LARGE = b"x" * 40_000_000  # more than what lies between a server and a client that does not read
 HEAD = b"POST / HTTP/1.1\r\nhost: here\r\n"
 
 
@@ -33,8 +34,13 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             pass
     if scope["path"] == "/slow":
         await asyncio.sleep(2 * SECONDS)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    body = LARGE if scope["path"].startswith("/large") else b"ok"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    if scope["path"] == "/large-in-pieces":
+        for first in range(0, len(body), 65_536):
+            await send({"type": "http.response.body", "body": body[first : first + 65_536], "more_body": True})
+        body = b""
+    await send({"type": "http.response.body", "body": body})
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +137,30 @@ def test_many_requests_on_one_connection_add_up_to_nothing(connection: socket.so
         while not found.endswith(b"ok"):
             found += connection.recv(1000)
         assert found.startswith(b"HTTP/1.1 200")
+
+
+def take(connection: socket.socket, pause: float) -> int:
+    """Return how many bytes of an answer come, with a pause after each megabyte."""
+    taken = lately = 0
+    while chunk := connection.recv(65_536):
+        taken, lately = taken + len(chunk), lately + len(chunk)
+        if lately >= 1_000_000:
+            lately = 0
+            time.sleep(pause)
+    return taken
+
+
+@pytest.mark.parametrize("path", [b"/large", b"/large-in-pieces"])
+def test_an_answer_is_there_for_as_long_as_it_is_taken(connection: socket.socket, path: bytes) -> None:
+    connection.sendall(b"GET " + path + b" HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+    start = time.monotonic()
+    assert take(connection, pause=0.05) > len(LARGE)
+    assert time.monotonic() - start > 4 * SECONDS
+
+
+@pytest.mark.parametrize("path", [b"/large", b"/large-in-pieces"])
+@pytest.mark.parametrize("header", [b"", b"connection: close\r\n"])
+def test_an_answer_that_nobody_takes_is_given_up(connection: socket.socket, path: bytes, header: bytes) -> None:
+    connection.sendall(b"GET " + path + b" HTTP/1.1\r\nhost: here\r\n" + header + b"\r\n")
+    time.sleep(4 * SECONDS)
+    assert take(connection, pause=0) < len(LARGE)

@@ -28,6 +28,7 @@ from core.server import TIED, check_port, tls_files
 from core.settings import Settings
 from tests.conftest import free_port
 from tests.core.keys import Keyring
+from tests.core.tiny import LARGE
 from tests.stores.test_guarded_redis import certificate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,6 +182,44 @@ def test_a_refusal_leaves_the_connection_good(repo: FeatureRepo, keys: Keyring):
                 connection.sendall(b"POST /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 7\r\n\r\n")
                 assert read_answer(connection).startswith(b"http/1.1 404")
                 connection.sendall(b'{"a":1}')
+
+
+@pytest.mark.slow
+def test_a_download_takes_as_long_as_it_takes(repo: FeatureRepo):
+    port = free_port()
+    (repo.layout.repo / "large").write_bytes(b"x" * LARGE)
+    with served(repo, port, PUNCTUAL_REQUEST_TIMEOUT="0.5"):
+        answer(f"http://127.0.0.1:{port}/pid")
+        start, taken = time.monotonic(), 0
+        with httpx.stream("GET", f"http://127.0.0.1:{port}/file", timeout=30) as found:
+            for part in found.iter_raw(1_000_000):
+                taken += len(part)
+                time.sleep(0.05)
+        assert taken == LARGE
+        assert time.monotonic() - start > 2
+
+
+@pytest.mark.slow
+def test_an_upload_takes_as_long_as_it_keeps_coming(repo: FeatureRepo):
+    port = free_port()
+
+    def parts(count: int, seconds: float) -> Iterator[bytes]:
+        for _ in range(count):
+            yield b"x" * 100_000
+            time.sleep(seconds)
+
+    with served(repo, port, PUNCTUAL_REQUEST_TIMEOUT="0.5"):
+        answer(f"http://127.0.0.1:{port}/pid")
+        url, start = f"http://127.0.0.1:{port}/slow", time.monotonic()
+        found = httpx.post(url, content=parts(20, 0.1), timeout=30)
+        assert found.json() == {"bytes": 2_000_000}
+        assert time.monotonic() - start > 2
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(b"POST /slow HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1000000\r\n\r\n")
+            connection.sendall(b"x" * 64_000)  # a second's worth, and no more
+            start = time.monotonic()
+            assert b"less than 64 kB/s" in read_answer(connection)
+            assert 1 < time.monotonic() - start < 10
 
 
 @pytest.mark.slow

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse
 
 from core.repo import FeatureRepo
 from core.server import run
 from core.service import PUBLIC, create_app, harden, json_response, requires
 from core.settings import Settings, get_settings
+
+LARGE = 50_000_000
 
 
 @asynccontextmanager
@@ -27,6 +31,15 @@ def build(repo: FeatureRepo, settings: Settings) -> Any:
     @app.get("/pid", openapi_extra=requires(PUBLIC))
     async def pid() -> Any:
         return json_response({"pid": os.getpid()})
+
+    @app.get("/file", openapi_extra=requires(PUBLIC))
+    async def file() -> Any:
+        return FileResponse(repo.layout.repo / "large")
+
+    @app.post("/slow", openapi_extra=requires(PUBLIC, max_body_bytes=LARGE))
+    async def slow(request: Request) -> Any:
+        await asyncio.sleep(settings.request_timeout / 2)
+        return json_response({"bytes": len(await request.body())})
 
     return harden(app)
 
