@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         "that they changed. 0: each request reads all of its rows.",
     )
     request_timeout: float = Field(30.0, gt=0, description="Seconds within which an answer begins, or is a 504.")
-    model_poll: float = Field(0.5, gt=0, description="Seconds between looks for a new champion.")
+    model_poll: float = Field(0.5, gt=0, description="Seconds between looks for a new champion, or new definitions.")
     shadow_share: float = Field(
         0.1, ge=0, le=1, description="Share of live requests that the challenger scores too, beside the response."
     )

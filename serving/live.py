@@ -1,7 +1,8 @@
 """What serves right now, and how it changes: a new champion is loaded beside the old one and takes over whole.
 
-Each worker looks at the local pointers. A model that cannot be loaded, or does not fit the features, is refused: the
-last good one goes on, and /health says why.
+Each worker looks at the local pointers, and at the version of the Feast definitions: what they newly promise holds
+within a look, for all workers. A model that cannot be loaded, or does not fit the features, is refused: the last good
+one goes on, with the definitions that it was loaded with, and /health says why.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class Live:
         self._ids = PredictionIds()
         self._served: Served | None = None
         self._champion, self._challenger = Following(), Following()
+        self._registry: tuple[int | None, str | None] = (None, None)  # when it was written, and its version
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -160,7 +162,7 @@ class Live:
         now = asyncio.get_running_loop().time()
         try:
             version = pointed_version(self._repo.layout, role)
-            looks = (version, _looks(self._repo.layout.models / f"{version}"))
+            looks = (version, _written(self._repo.layout.models / f"{version}" / HEADER), self._applied())
             due = bool(following.refused) and now - following.tried >= _RETRY_SECONDS
             if looks == following.seen and not due:
                 return
@@ -175,6 +177,13 @@ class Live:
                 log.error("a model was refused", extra={"role": role, "detail": words, "serving": self.serving})
             following.refused, following.tried = words, now
 
+    def _applied(self) -> str | None:
+        """Return the version of the definitions, which is read where it was written again; None before there is one."""
+        written = _written(self._repo.layout.data / "registry.json")
+        if written != self._registry[0]:
+            self._registry = (written, None if written is None else registry_version(self._repo))
+        return self._registry[1]
+
     async def _take_champion(self, version: str | None) -> None:
         if version is None:
             return  # nobody takes the role away without giving it to another: what serves goes on
@@ -183,7 +192,7 @@ class Live:
         before, self._served = self._served, served
         self._metrics.serving(version)
         self._on_change(served.predictor.lookup.needs)
-        log.info("the champion is version %s", version)
+        log.info("the champion is version %s, with the definitions %s", version, served.registry)
         if before is not None and before.predictor.lookup is not served.predictor.lookup:
             self._keep(_close(before.predictor))
 
@@ -223,10 +232,10 @@ class Live:
         task.add_done_callback(self._tasks.discard)
 
 
-def _looks(folder: Path) -> int | None:
-    """Return when a local copy was written, None if it is not there."""
+def _written(file: Path) -> int | None:
+    """Return when a file was written, None if it is not there."""
     try:
-        return (folder / HEADER).stat().st_mtime_ns
+        return file.stat().st_mtime_ns
     except FileNotFoundError:
         return None
 

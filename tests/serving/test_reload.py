@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 
 from core.files import write_json
 from core.model import Feature, PredictionModel
+from stores.registry import apply
 from tests.asgi import Api
 from tests.serving.test_log import eventually
 from tests.serving.test_server import Server
@@ -117,6 +119,51 @@ def test_features_that_changed_come_with_the_champion_that_was_trained_on_them(
         assert version(api) == "1"  # the features of the last good champion can still be read
         champion(own_world, "2")
         eventually(lambda: version(api) == "2")
+
+
+def define(world: World, old: str, new: str) -> None:
+    """Change the definitions, and apply them."""
+    definitions = world.folder / "definitions.py"
+    assert old in definitions.read_text()
+    definitions.write_text(definitions.read_text().replace(old, new))
+    apply(world.repo)
+
+
+def promised(api: Api) -> float:
+    """Return how old a customer's payments may be, in seconds."""
+    views = api.get("/features/3000").json()["views"]
+    return float(views["customer_payments"]["promise"]["freshness_seconds"])
+
+
+def test_definitions_that_are_applied_hold_in_a_service_that_runs(
+    own_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="punctual.models")
+    own_world.fill()
+    with service(own_world.repo, model_poll=0.02) as api:
+        assert promised(api) == 30 * 86_400
+        assert api.predict({"loan_id": 3000}).json()["predictions"][0]["stale"] == []
+        define(own_world, '"freshness": "30d"', '"freshness": "10m"')
+        eventually(lambda: promised(api) == 600)
+        assert api.predict({"loan_id": 3000}).json()["predictions"][0]["stale"] == ["customer_payments"]
+        assert health(api)["status"] == "ok"
+        apply(own_world.repo)  # the same once more: nothing is loaded for it
+        time.sleep(0.2)
+    assert len([r for r in caplog.records if r.getMessage().startswith("the champion is version")]) == 2
+
+
+def test_definitions_that_the_champion_does_not_fit_are_refused(own_world: World) -> None:
+    own_world.fill()
+    with service(own_world.repo, model_poll=0.02) as api:
+        before = promised(api)
+        define(own_world, "amount_thousands", "amount_plus")
+        eventually(lambda: health(api)["status"] == "degraded")
+        assert "amount_thousands" in health(api)["detail"]
+        assert version(api) == "1"
+        assert promised(api) == before
+        define(own_world, "amount_plus", "amount_thousands")
+        eventually(lambda: health(api)["status"] == "ok")
+        assert version(api) == "1"
 
 
 class Load:
