@@ -150,10 +150,14 @@ class AsyncWire:
                     )
             except TimeoutError as error:
                 raise TimeoutError(f"no connection within {endpoint.connect_timeout:g} s") from error
-            if endpoint.hello:
-                _checked(await channel.send(endpoint.hello, endpoint.hello_replies).future)
-            if self._watcher is not None and (refused := await channel.watch(self._watcher)):
-                log.info("no rows are kept: %s does not tell of changes: %s", f"{host}:{port}", refused)
+            try:
+                if endpoint.hello:
+                    _checked(await channel.send(endpoint.hello, endpoint.hello_replies).future)
+                if self._watcher is not None and (refused := await channel.watch(self._watcher)):
+                    log.info("no rows are kept: %s does not tell of changes: %s", f"{host}:{port}", refused)
+            except BaseException:
+                channel.abort()  # nobody else knows of it
+                raise
             self._channel = channel
             return channel
 

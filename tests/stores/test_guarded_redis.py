@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
+import os
+import signal
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from core.errors import StoreUnavailable
 from stores.embedded import EmbeddedServer
 from stores.reader import OnlineReader
+from stores.wire import AsyncWire
 from stores.writer import materialize
 from tests.conftest import free_port
 from tests.stores.online_repo import at, make_store, write_file
@@ -57,6 +61,37 @@ def test_without_it_the_error_names_the_address_and_no_password(guarded: Embedde
         fill_and_read(tmp_path, f"127.0.0.1:{guarded.port}{options}")
     assert "wrong" not in str(error.value).replace("wrong number", "")
     assert PASSWORD not in str(error.value)
+
+
+def left_open(wire: AsyncWire, seconds: float = 5) -> int:
+    """Return how many more descriptors there are after tries to connect that fail, or that nobody waits for."""
+
+    async def story() -> int:
+        with pytest.raises(StoreUnavailable):
+            await wire.ping()  # what the first one opens besides stays
+        before = psutil.Process().num_fds()
+        for _ in range(20):
+            with pytest.raises((StoreUnavailable, TimeoutError)):
+                await asyncio.wait_for(wire.ping(), seconds)
+        await asyncio.sleep(0.1)
+        return psutil.Process().num_fds() - before
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize("options", ["password=wrong", f"password={PASSWORD},db=99"])
+def test_what_was_refused_is_closed(guarded: EmbeddedServer, tmp_path: Path, options: str):
+    assert left_open(AsyncWire(make_store(tmp_path, f"127.0.0.1:{guarded.port},{options}").config)) <= 0
+
+
+def test_what_nobody_waits_for_any_more_is_closed(guarded: EmbeddedServer, tmp_path: Path):
+    address = f"127.0.0.1:{guarded.port},password={PASSWORD},socket_timeout=0.5"
+    pid = guarded.start().pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert left_open(AsyncWire(make_store(tmp_path, address).config), seconds=0.05) <= 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
