@@ -11,12 +11,15 @@ import logging
 import random
 import re
 import time
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from core.addresses import client_address, host_name
 from core.errors import InvalidRequest, PunctualError, TimedOut
@@ -41,7 +44,7 @@ _CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 UNMATCHED = "unmatched"
 _WANTED = frozenset(
-    (b"x-request-id", b"authorization", b"x-api-key", b"host", b"x-forwarded-for", b"x-forwarded-proto")
+    (b"x-request-id", b"authorization", b"x-api-key", b"host", b"origin", b"x-forwarded-for", b"x-forwarded-proto")
 )
 
 
@@ -66,16 +69,15 @@ class Harden:
         settings = app.state.settings
         self.app = app
         self._direct = {route: guarded(bounded(endpoint), (scope,)) for route, (scope, endpoint) in direct.items()}
-        self._inner: ASGIApp = app
+        self._pages: CORSMiddleware | None = None  # answers pages of other origins
         if settings.cors_origins:
-            self._inner = CORSMiddleware(
+            self._pages = CORSMiddleware(
                 app,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "PATCH", "DELETE"],
-                allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
-                expose_headers=["x-request-id", "retry-after"],
+                allow_headers=["authorization", "content-type", "idempotency-key", "x-api-key", "x-request-id"],
+                expose_headers=["content-disposition", "location", "retry-after", "www-authenticate", "x-request-id"],
             )
-            self._direct = {}  # its answers need the headers of that layer
         self._hosts = {*settings.trusted_hosts, settings.host}
         self._any_host = "*" in self._hosts
         self._good_hosts: set[bytes] = set()
@@ -88,7 +90,7 @@ class Harden:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
-            await self._inner(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         start = time.perf_counter()
         given = {name: value for name, value in scope["headers"] if name in _WANTED}
@@ -131,11 +133,11 @@ class Harden:
             log.info("the client went away while sending", extra={"route": self._route(scope, path)})
         except PunctualError as error:
             if status == 0:
-                await error_response(error)(scope, receive, send_marked)
+                await self._refuse(error_response(error), scope, receive, send_marked)
         except Exception:  # the client never sees the trace
             log.exception("unexpected error", extra={"route": self._route(scope, path)})
             if status == 0:
-                await unexpected_response()(scope, receive, send_marked)
+                await self._refuse(unexpected_response(), scope, receive, send_marked)
         finally:
             seconds = time.perf_counter() - start
             self._metrics.observe(scope["method"], self._route(scope, path), status, seconds)
@@ -149,11 +151,14 @@ class Harden:
             self._check_host(host, path)
         if not path.startswith("/health"):  # a probe must see how we are, whoever else asks how often
             await self.app.state.limiter.admit_address(address)
+        pages = self._pages if b"origin" in scope["punctual.given"] else None
         endpoint = self._direct.get((scope["method"], path))
         try:
             with scope["punctual.deadline"]:
-                if endpoint is None:
-                    await self._inner(scope, receive, send)
+                if pages is not None:
+                    await pages(scope, receive, send)
+                elif endpoint is None:
+                    await self.app(scope, receive, send)
                 else:
                     scope["app"] = self.app
                     response = await endpoint(Request(scope, receive, send))
@@ -163,6 +168,12 @@ class Harden:
                 f"No answer within {self._timeout:g} s.",
                 hint="Ask for less at once, or raise PUNCTUAL_REQUEST_TIMEOUT.",
             ) from error
+
+    async def _refuse(self, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send what no layer further in has sent, so that a page of an allowed origin can read it too."""
+        if self._pages is not None and b"origin" in scope["punctual.given"]:
+            send = partial(self._pages.send, send=send, request_headers=Headers(scope=scope))
+        await answer(scope, receive, send)
 
     def _check_host(self, host: bytes, path: str) -> None:
         """Refuse a request by a name that is not ours: a page elsewhere may have had its name point here.

@@ -164,6 +164,26 @@ def test_other_pages_may_call_only_where_they_are_allowed_to(repo: FeatureRepo, 
         assert answer.headers["access-control-allow-origin"] == "https://ours.example"
 
 
+def test_a_page_that_is_allowed_may_send_and_read_what_there_is(repo: FeatureRepo, keys: Keyring, valkey: str):
+    page = {"origin": "https://ours.example"}
+    asks = {**page, "access-control-request-method": "POST", "access-control-request-headers": "idempotency-key"}
+    limits = {"redis": valkey, "rate_limit_address": "3/day"}
+    with service(repo, cors_origins=["https://ours.example"], request_timeout=0.2, **limits) as api:
+        assert api.request("OPTIONS", "/change/x", headers=asks).status_code == 200
+        late = api.get("/slow", headers=page)
+        problem(late, 504)
+        elsewhere = api.get("/who", headers={**page, "host": "evil.example"})
+        problem(elsewhere, 422)
+        api.get("/who")
+        often = api.get("/who", headers=page)
+        problem(often, 429)
+        for refused in (late, elsewhere, often):
+            assert refused.headers["access-control-allow-origin"] == "https://ours.example"
+            assert {"location", "retry-after"} <= set(refused.headers["access-control-expose-headers"].split(", "))
+        assert "access-control-allow-origin" not in api.get("/who", headers={"origin": "https://evil.example"}).headers
+        assert "access-control-allow-origin" not in api.get("/who").headers
+
+
 def test_metrics_count_by_route_and_not_by_what_a_client_makes_up(api: Api, keys: Keyring):
     for what in ("one", "two"):
         answer = api.post(f"/change/{what}", headers=shown(keys["data"]))
