@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from ipaddress import ip_address
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 _HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]/]*)(:\d+)?$")
 
@@ -29,3 +30,19 @@ def client_address(forwarded: str, proxies: Container[str]) -> str:
         except ValueError:
             return ""
     return ""
+
+
+def counted_as(address: str) -> str:
+    """Return whom requests of an address are counted for: itself, or of IPv6 its network of 64 bits, all one host's."""
+    return _network(address) if ":" in address else address
+
+
+@lru_cache(maxsize=10_000)
+def _network(address: str) -> str:
+    try:
+        found = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.ipv4_mapped is not None:  # a socket that takes both kinds says so of IPv4
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((found, 64), strict=False))

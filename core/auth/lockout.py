@@ -5,7 +5,7 @@ guesses at once are a thousand tries. After the free ones each failure doubles t
 a wait is refused without being counted, so a wait ends however often somebody knocks. An hour of peace forgets all.
 
 Where a name has logged in before (30 days), only tries of that name at that address count: whoever guesses from
-elsewhere cannot keep its owner out.
+elsewhere cannot keep its owner out. An IPv6 address is its whole network: see :func:`core.addresses.counted_as`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, or_
 
+from core.addresses import counted_as
 from core.auth.revision import alone
 from core.clock import SystemClock
 from core.tables import Attempt
@@ -102,9 +103,10 @@ class Lockout:
         return wait > timedelta(0) and now < row.last_at + wait
 
     def _known(self, name: str, address: str) -> str:
-        return _who(f"known:{self._of}" if self._of else "known", name, address)
+        return _who(f"known:{self._of}" if self._of else "known", name, counted_as(address))
 
     def _counted(self, name: str, address: str) -> dict[str, str]:
+        address = counted_as(address)
         parts = {"pair": (name, address), "address": (address,), "name": (name,)}
         return {kind: _who(f"{self._of}:{kind}" if self._of else kind, *part) for kind, part in parts.items()}
 

@@ -24,6 +24,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import ConnectionPool, SSLConnection
 from redis.exceptions import RedisError
 
+from core.addresses import counted_as
 from core.errors import ConfigError, TooManyRequests
 from core.redis import parse_address
 
@@ -125,7 +126,7 @@ class Limiter:
         TooManyRequests
             With ``retry_after`` in seconds.
         """
-        await self._admit("address", address, self._address)
+        await self._admit("address", counted_as(address), self._address)
 
     async def admit_login(self, address: str) -> None:
         """Count an attempt to log in.
@@ -135,7 +136,7 @@ class Limiter:
         TooManyRequests
             With ``retry_after`` in seconds.
         """
-        await self._admit("login", address, self._login)
+        await self._admit("login", counted_as(address), self._login)
 
     async def admit_key(self, caller: Principal) -> None:
         """Count a request of a key (its own limit counts, if it has one) or of a session.

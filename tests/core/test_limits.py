@@ -88,6 +88,19 @@ def test_keys_and_addresses_are_counted_apart(valkey: str):
     asyncio.run(run())
 
 
+def test_an_ipv6_network_is_counted_as_one(valkey: str):
+    async def run() -> None:
+        one = limiter(valkey, rate_limit_address="3/day")
+        for address in ("2001:db8::1", "2001:db8::2", "2001:0db8:0:0:ffff::3"):
+            await one.admit_address(address)
+        with pytest.raises(TooManyRequests):
+            await one.admit_address("2001:db8::4")
+        await one.admit_address("2001:db8:0:1::1")
+        await one.close()
+
+    asyncio.run(run())
+
+
 def test_a_key_s_own_limit_counts(valkey: str):
     own = Caller(rate_limit="3/day")
     assert asyncio.run(admitted(10, limiter(valkey, rate_limit_key="100/day"), caller=own)) == 3

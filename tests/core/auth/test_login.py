@@ -96,6 +96,15 @@ def test_an_address_that_tries_many_names_is_slowed(world: World, monkeypatch: p
     assert lets_in(world, HERE)
 
 
+def test_a_host_that_changes_its_address_within_its_network_is_slowed(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(lockout.FREE, "address", 4)
+    for i in range(4):
+        fail(world, 1, f"2001:db8::{i:x}", f"user{i}")
+    world.user()
+    assert not lets_in(world, "2001:db8::ffff:1")
+    assert lets_in(world, "2001:db8:0:1::1"), "the network beside it is another's"
+
+
 def test_guesses_at_the_same_moment_are_counted_each(world: World):
     world.user()
     looked = []
