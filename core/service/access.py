@@ -150,6 +150,9 @@ async def _audited(handler: Endpoint, request: Request, caller: Principal, actio
     except PunctualError as error:
         outcome = f"refused ({error.status})"
         raise
+    except asyncio.CancelledError:  # what a thread has begun it ends, whoever waits
+        outcome = "no answer in time, may have been done"
+        raise
     finally:
         facts = {
             "actor": caller.name,

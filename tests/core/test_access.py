@@ -150,6 +150,15 @@ def test_an_answer_that_takes_too_long_is_cut_off(repo: FeatureRepo):
         assert api.get("/who").status_code == 200
 
 
+def test_what_goes_on_after_a_timeout_is_not_recorded_as_failed(repo: FeatureRepo, keys: Keyring):
+    life = Life()
+    with Api(make_service(life, repo, request_timeout=0.3)) as api:
+        problem(api.post("/work", headers=shown(keys["data"])), 504)
+        record = next(r for r in keys.accounts.audit_log() if r["action"] == "POST /work")
+        assert record["outcome"] == "no answer in time, may have been done"
+        assert life.worked.wait(10)
+
+
 def test_other_pages_may_call_only_where_they_are_allowed_to(repo: FeatureRepo, keys: Keyring):
     asks = {"origin": "https://ours.example", "access-control-request-method": "POST"}
     with service(repo) as api:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,6 +39,7 @@ class Life:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.worked = threading.Event()
         self.away = False
         self.looks = self.looking = self.at_once = 0
 
@@ -125,6 +128,14 @@ def make_service(life: Life, repo: FeatureRepo, **settings: Any) -> Harden:
     @app.get("/slow", openapi_extra=requires(PUBLIC))
     async def slow() -> Any:
         await asyncio.sleep(30)
+
+    @app.post("/work", openapi_extra=requires("data"))
+    async def work() -> Any:
+        def finish() -> None:
+            time.sleep(1)
+            life.worked.set()
+
+        await asyncio.to_thread(finish)
 
     async def direct(request: Request) -> Any:
         return json_response({"bytes": len(await request.body())})
