@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from core.errors import NoData, PortInUse
+from core.files import close_to_others
 from core.progress import console, progress
 from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
@@ -25,8 +26,10 @@ def settings() -> Settings:
 
 
 def repo() -> FeatureRepo:
-    """Open the configured feature repo."""
-    return FeatureRepo.load(get_settings().feature_repo)
+    """Open the configured feature repo, whose data everybody else stays out of."""
+    found = FeatureRepo.load(get_settings().feature_repo)
+    close_to_others(found.layout.data)
+    return found
 
 
 def accounts(settings: Settings, repo: FeatureRepo) -> Accounts:

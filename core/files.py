@@ -109,6 +109,16 @@ def read_secret(path: Path) -> str | None:
     return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
 
 
+def close_to_others(folder: Path) -> None:
+    """Make a folder that everybody may look into its owner's alone: one that came with a checkout, or with older code.
+
+    One that only its group may is left as it is: somebody gave it to several users.
+    """
+    with suppress(FileNotFoundError, PermissionError):
+        if folder.stat().st_mode & 0o007:
+            folder.chmod(0o700)
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold a lock file while the block runs; a killed holder lets go by itself.

@@ -77,6 +77,15 @@ def test_up_with_the_store_port_taken_by_something_else(empty):
         assert_one_clear_line(empty.run("up"), 1, port, "PUNCTUAL_REDIS")
 
 
+@pytest.mark.parametrize(("there", "then"), [(0o755, 0o700), (0o750, 0o750)], ids=["all", "group"])
+def test_data_that_everybody_may_look_into_is_closed(empty, there, then):
+    data = empty.repo / "data"
+    data.mkdir()
+    data.chmod(there)
+    empty.run("doctor")
+    assert data.stat().st_mode & 0o777 == then
+
+
 def test_doctor_on_an_empty_repo(empty):
     done = empty.run("doctor")
     assert_one_clear_line(done, 3, "punctual fetch")

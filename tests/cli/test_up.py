@@ -105,6 +105,11 @@ def test_served_predictions_can_be_traced_and_ctrl_c_stops_all(shell):
     assert set(traced["features"]) >= {"payments_30d", "amount_thousands"}
 
 
+def test_what_was_written_is_its_owner_s_alone(shell):
+    data = shell.repo / "data"
+    assert [str(path) for path in (data, *data.rglob("*")) if path.lstat().st_mode & 0o077] == []
+
+
 def test_killed_its_services_stop_by_themselves_and_the_next_up_takes_over(shell):
     process, _ = serving(shell)
     process.kill()
