@@ -15,7 +15,7 @@ from core.jobs.kinds import Kind, Schedule
 from core.jobs.logs import JobLog
 from core.jobs.model import GIVEN_UP, words
 from core.jobs.store import VERSION, PlainJson, Store, unavailable
-from core.jobs.work import Stopping, Work
+from core.jobs.work import Stopping, Work, waited_out
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, DBOSConfig
@@ -162,10 +162,21 @@ class Executor:
             job_log = self._log_of(job_id)
             with self._counted(), self._running.setdefault(job_id, threading.Lock()):
                 # One that was cancelled and retried at once waits here until its last execution has stepped aside.
-                found = self._client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)[0]
-                notes = found.attributes or {}
+                found = waited_out(
+                    lambda: self._client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)[0],
+                    self._store,
+                    stopping,
+                    job_log,
+                )
                 work = Work(
-                    self._client, stopping, job_log, job_id=job_id, kind=kind.name, notes=notes, plan=kind.steps
+                    self._client,
+                    self._store,
+                    stopping,
+                    job_log,
+                    job_id=job_id,
+                    kind=kind.name,
+                    notes=found.attributes or {},
+                    plan=kind.steps,
                 )
                 job_log.write("goes on" if (found.recovery_attempts or 0) > 1 else "begins")
                 return self._outcome(kind, work, job_log, arguments)

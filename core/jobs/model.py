@@ -144,7 +144,7 @@ def _at(steps: tuple[Step, ...], notes: Mapping[str, Any]) -> str | None:
 def words(error: BaseException) -> str:
     """Return an error in one line: an expected one says what is wrong, any other its type as well."""
     title = error.title if isinstance(error, PunctualError) else type(error).__name__
-    return mask_text(f"{title}: {error}")
+    return mask_text(" ".join(f"{title}: {error}".split("\n")))
 
 
 def _as_it_ended(step: Step, status: Status) -> Step:

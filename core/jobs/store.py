@@ -17,7 +17,7 @@ from dbos import DBOS, DBOSClient, Serializer
 from dbos import error as dbos_error
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core import errors
@@ -272,6 +272,11 @@ def unavailable(store: Store) -> Iterator[None]:
             f"{str(error.args[0] if error.args else error).splitlines()[0]}",
             hint="Is it running? PUNCTUAL_DATABASE says where it is.",
         ) from error
+
+
+def away(error: BaseException | None) -> bool:
+    """Return whether the database is away; what it refuses it would refuse again."""
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout)
 
 
 _TOLD = ("Exception encountered in background workflow", "Step being automatically retried", "was cancelled during")

@@ -11,17 +11,20 @@ from dbos import DBOS
 from dbos import error as dbos_error
 
 from core.clock import SystemClock
-from core.errors import PunctualError, SourceError, Unavailable
+from core.errors import DatabaseUnavailable, PunctualError, SourceError, Unavailable
 from core.jobs.model import words
+from core.jobs.store import away, unavailable
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
 
     from core.jobs.logs import JobLog
+    from core.jobs.store import Store
 
 _Result = TypeVar("_Result")
 _WRITE_SECONDS = 0.5
 _LOOK_SECONDS = 0.4
+_AWAY_SECONDS = 1.0
 _BACKOFF = 2.0
 
 
@@ -35,6 +38,35 @@ class Stopping(BaseException):
 def worth_another_try(error: BaseException) -> bool:
     """Return whether an error may be gone in a while: something is away, or a source hiccups."""
     return isinstance(error, Unavailable | SourceError)
+
+
+def waited_out(question: Callable[[], _Result], store: Store, stopping: threading.Event, log: JobLog) -> _Result:
+    """Ask the job store until it answers: that it is away is no failure of the job that asks.
+
+    Raises
+    ------
+    Stopping
+        When the service stops, or has lost the store for so long that another may run its jobs.
+    DatabaseUnavailable
+        When the store is there and refuses.
+    """
+    waits = False
+    while True:
+        try:
+            with unavailable(store):
+                answer = question()
+        except DatabaseUnavailable as error:
+            if not away(error.__cause__):
+                raise
+            if not waits:
+                log.write(f"waits: {words(error)}")
+            waits = True
+            if stopping.wait(_AWAY_SECONDS):
+                raise Stopping from error
+        else:
+            if waits:
+                log.write("the job store answers again")
+            return answer
 
 
 class Work:
@@ -51,6 +83,7 @@ class Work:
     def __init__(
         self,
         client: DBOSClient,
+        store: Store,
         stopping: threading.Event,
         log: JobLog,
         *,
@@ -64,6 +97,7 @@ class Work:
         self.actor = str(notes.get("actor", ""))
         self.attempt = int(notes.get("attempt", 1))
         self._client = client
+        self._store = store
         self._stopping = stopping
         self._log = log
         self._plan = plan
@@ -146,6 +180,8 @@ class Work:
     def check(self, *, now: bool = False) -> None:
         """Stop here if nobody wants the job to go on; cheap enough to be called often.
 
+        Where the job store is away, it waits until that can be known.
+
         Raises
         ------
         DBOSWorkflowCancelledError
@@ -159,7 +195,9 @@ class Work:
         if not now and time.monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        found = self._client.list_workflows(workflow_ids=[self.id], load_input=False, load_output=False)
+        found = self._ask(
+            lambda: self._client.list_workflows(workflow_ids=[self.id], load_input=False, load_output=False)
+        )
         if not found or found[0].status == "CANCELLED" or (found[0].attributes or {}).get("attempt", 1) != self.attempt:
             raise dbos_error.DBOSWorkflowCancelledError(f"Job {self.id} was cancelled.")
 
@@ -204,7 +242,10 @@ class Work:
     def _write(self) -> None:
         self._written, self._unwritten = time.monotonic(), False
         notes = {"step": self._current, "progress": self._progress, "steps": self._steps, "note": self._note}
-        self._client.update_workflow_attributes(self.id, notes, merge=True)
+        self._ask(lambda: self._client.update_workflow_attributes(self.id, notes, merge=True))
+
+    def _ask(self, question: Callable[[], _Result]) -> _Result:
+        return waited_out(question, self._store, self._stopping, self._log)
 
 
 def _now() -> str:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from core.errors import Conflict, InvalidRequest, NotFound
-from core.jobs import Jobs
+from core.jobs import Jobs, words
 from tests.core.jobs.world import alive, finished, make_jobs, open_gate, ran, until
 
 
@@ -51,6 +51,7 @@ def test_the_last_words_of_a_stage_are_the_jobs_error_and_no_trace(jobs: Jobs):
     assert done.error == "Nothing there yet: There is no raw data. Run: punctual fetch"
     bug = finished(jobs, jobs.start("broken", {}, actor="anna"))
     assert (bug.status, bug.error) == ("failed", "The job failed: KeyError: 'missing'")
+    assert words(ValueError("two\nlines")) == "ValueError: two lines"
 
 
 @pytest.mark.slow
