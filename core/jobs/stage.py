@@ -126,11 +126,12 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str | None]:
     reader.start()
     yield None
     while True:
+        ended = process.poll() is not None  # before the look: what it said last is heard then
         try:
             line = queue.get(timeout=_LOOK_SECONDS)
         except Empty:
             # What the command left running may hold its output open: the command's end is the end.
-            if process.poll() is not None:
+            if ended:
                 return
             yield None
             continue
