@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 VERSION = "1"
 _LOCK = 7_283_512  # of Postgres, beside the service's name
 _CONNECT_SECONDS = 3
+# A machine that is lost says no goodbye: Postgres would keep its session, and the lock with it, for hours, and one that
+# is cut off from Postgres would believe for a quarter of an hour that it still has the lock.
+_NOTICES: dict[str, Any] = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_UNANSWERED_MS = 10_000
 _ASK_SECONDS = 0.1
 
 
@@ -224,7 +228,17 @@ class PostgresLock(Lock):
     def take(self, *, wait: bool = False) -> bool:
         """See :class:`Lock`."""
         connection = psycopg.connect(
-            self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, keepalives_idle=5, keepalives_interval=2
+            self._url,
+            autocommit=True,
+            connect_timeout=_CONNECT_SECONDS,
+            tcp_user_timeout=_UNANSWERED_MS,
+            **_NOTICES,
+        )
+        # The same for Postgres' side of the connection. Not as options of the connection: poolers refuse those.
+        theirs = {"tcp_user_timeout": _UNANSWERED_MS, **{f"tcp_{name}": value for name, value in _NOTICES.items()}}
+        connection.execute(
+            b"SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS settings (name, value)",
+            ([*theirs], [str(value) for value in theirs.values()]),
         )
         # Asked again and again: a statement that waits inside Postgres holds a snapshot, and whoever has the lock and
         # makes an index CONCURRENTLY, as DBOS does, waits for that to end, unseen by Postgres' search for deadlocks.
