@@ -119,7 +119,6 @@ class Flow:
     def _stopped(self, run_id: str, status: str, facts: dict[str, Any]) -> None:
         run = self._runs.stopped(run_id, status, facts | {"outcome": status})
         if run is not None:
-            self._accounts.audit(run["actor"], "flow", run_id, status, detail=audit_line(run))
             message = _message(run_id, run["actor"], status, {"trigger": run["trigger"], **run["result"]})
             # Who cancels does not wait for a receiver that is away.
             threading.Thread(target=self._notifier.send, args=(message,), name="notify", daemon=True).start()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from core.auth.audit import record
 from core.clock import SystemClock
 from core.tables import FlowRun
 
@@ -61,7 +62,7 @@ class FlowRuns:
             return as_dict(run)
 
     def stopped(self, run_id: str, status: str, facts: dict[str, Any]) -> dict[str, Any] | None:
-        """Note that a run was stopped from outside, and return its row.
+        """Note that a run was stopped from outside, with an audit record, and return its row.
 
         Parameters
         ----------
@@ -77,7 +78,10 @@ class FlowRuns:
             if run is None or run.status != "running":
                 return None
             run.ended_at, run.status, run.result = SystemClock().now(), status, facts
-            return as_dict(run)
+            row = as_dict(run)
+            # Both or neither: this is not done again once the run is over.
+            record(session, run.actor, "flow", run_id, status, detail=audit_line(row))
+            return row
 
     def again(self, run_id: str) -> None:
         """Note that a run goes on, retried."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dbos import DBOS, ScheduleInput
 
+from core.clock import SystemClock
 from core.errors import Conflict, DatabaseUnavailable, PunctualError
 from core.jobs.kinds import Kind, Schedule
 from core.jobs.logs import JobLog
-from core.jobs.model import GIVEN_UP, words
+from core.jobs.model import CANCELLED, GIVEN_UP, words
 from core.jobs.store import VERSION, PlainJson, Store, unavailable
 from core.jobs.work import Stopping, Work, waited_out
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("punctual.jobs")
 
 _LEAD_SECONDS = 1.0
-_LOOKS = 5  # for jobs that were given up: once in so many times
+_LOOKS = 5  # for jobs that were given up or cancelled: once in so many times
+_LOOK_BACK = timedelta(hours=1)  # from the last look that told of all; the database's clock may be another
 _QUEUE_SECONDS = 1.0  # a look is several statements, and most find nothing
 _STOP_SECONDS = 15.0
 # A job that takes the service with it each time (no memory, say) is given up at some time.
@@ -58,7 +60,8 @@ class Executor:
         self._running: dict[str, threading.Lock] = {}
         self._active = 0
         self._idle = threading.Condition()
-        self._given_up: set[str] = set()  # those that were told of
+        self._told: set[tuple[str, int]] = set()  # jobs, with their attempt
+        self._told_until: datetime | None = None
         self._thread = threading.Thread(target=self._lead, name="jobs-lead", daemon=True)
         self.leads = False
 
@@ -83,7 +86,7 @@ class Executor:
             elif not self.leads:
                 self._try()
             elif looks % _LOOKS == 0:
-                self._tell_of_given_up()
+                self._tell_of_the_stopped()
 
     def _try(self) -> None:
         try:
@@ -94,19 +97,36 @@ class Executor:
             log.warning("jobs cannot be run", extra={"detail": str(error)})
             self._resign()
 
-    def _tell_of_given_up(self) -> None:
-        tells = {kind.name: tell for kind in self._kinds.values() if (tell := kind.on_give_up) is not None}
+    def _tell_of_the_stopped(self) -> None:
+        """Tell of jobs that were given up, or cancelled by somebody who may not have come to telling."""
+        tells = {
+            (kind.name, word): tell
+            for kind in self._kinds.values()
+            for word, tell in ((GIVEN_UP, kind.on_give_up), (CANCELLED, kind.on_cancel))
+            if tell is not None
+        }
         if not tells:
             return
+        now = SystemClock().now()
+        since = self._told_until.isoformat() if self._told_until is not None else None
         try:
             with unavailable(self._store):
-                found = self._client.list_workflows(status=GIVEN_UP, name=list(tells), load_input=False)
+                found = self._client.list_workflows(
+                    status=[GIVEN_UP, CANCELLED],
+                    name=sorted({name for name, _ in tells}),
+                    completed_after=since,
+                    load_input=False,
+                    load_output=False,
+                )
             for job in found:
-                if job.workflow_id not in self._given_up:
-                    tells[job.name](job.workflow_id)
-                    self._given_up.add(job.workflow_id)
+                which = (job.workflow_id, (job.attributes or {}).get("attempt", 1))
+                if which not in self._told and (job.name, job.status) in tells:
+                    tells[job.name, job.status](job.workflow_id)
+                    self._told.add(which)
         except PunctualError as error:
-            log.warning("jobs that were given up cannot be recorded yet", extra={"detail": words(error)})
+            log.warning("jobs that were stopped cannot be recorded yet", extra={"detail": words(error)})
+        else:
+            self._told_until = now - _LOOK_BACK
 
     def _reign(self) -> None:
         self._stopping = threading.Event()

@@ -219,10 +219,11 @@ class Jobs(Declared):
                 self._client.cancel_workflow(job_id)
             self._log(job_id).write("is cancelled")
             job = self.get(job_id)
-            if job.status == "cancelled" and (told := self._kinds[job.kind].on_cancel) is not None:
-                told(job_id)
         if job.status != "cancelled":
             raise Conflict(f"{job_id} is {job.status} already: it cannot be cancelled.")
+        # One that was cancelled before, too: whoever did it may not have come to this.
+        if (told := self._kinds[job.kind].on_cancel) is not None:
+            told(job_id)
         return job
 
     def retry(self, job_id: str) -> Job:
@@ -236,8 +237,6 @@ class Jobs(Declared):
         job = self.get(job_id)
         if job.status not in ("failed", "cancelled"):
             raise Conflict(f"{job_id} is {job.status}: only failed and cancelled jobs are retried.")
-        if (told := self._kinds[job.kind].on_retry) is not None:
-            told(job_id)
         with unavailable(self._store):
             recorded = self._client.list_workflow_steps(job_id, load_output=True)
             failed = [s["function_id"] for s in recorded if s["error"] is not None]
@@ -249,6 +248,9 @@ class Jobs(Declared):
                 job_id, start_step=first, application_version=VERSION, queue_name=self._kinds[job.kind].queue
             )
         self._log(job_id).write(f"is retried, attempt {job.attempt + 1}")
+        # Not before it is so; and one that is over again by now has said that itself.
+        if (told := self._kinds[job.kind].on_retry) is not None and not self.get(job_id).over:
+            told(job_id)
         return self.get(job_id)
 
     async def health(self) -> dict[str, Any]:

@@ -73,8 +73,11 @@ class Declared:
             The names of its steps, in order.
         queue : str
             Where it waits.
-        on_cancel, on_retry : callable, optional
-            Called with the id of a job that somebody has cancelled or retried.
+        on_cancel : callable, optional
+            Called at least once with the id of a job that somebody has cancelled: by who does it and, since that may be
+            cut off, by whoever runs the jobs.
+        on_retry : callable, optional
+            Called with the id of a job that somebody has retried, when it goes on.
         on_give_up : callable, optional
             Called by whoever runs the jobs, at least once, with the id of one that took its process with it too often:
             its function does not get to an end that could be recorded.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbos import WorkflowStatus
 
 GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"  # DBOS' word for what was cut off again and again
+CANCELLED = "CANCELLED"
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 STATUSES: tuple[str, ...] = get_args(Status)
 # DBOS's own words for them.
@@ -24,7 +25,7 @@ WORDS: dict[str, list[str]] = {
     "running": ["PENDING"],
     "done": ["SUCCESS"],
     "failed": ["ERROR", GIVEN_UP],
-    "cancelled": ["CANCELLED"],
+    "cancelled": [CANCELLED],
 }
 _MEANING: dict[str, Any] = {word: status for status, words in WORDS.items() for word in words}
 CRASHED = "It was cut off again and again while it ran; the service's own log may say by what."

@@ -10,7 +10,7 @@ import pytest
 
 from core.client import PredictionClient, TrainingClient
 from core.database import database
-from core.jobs import CRASHED
+from core.jobs import CRASHED, Jobs
 from core.notify import Notifier
 from core.windows import Window, list_windows
 from ingestion.fetch import fetch_window
@@ -204,6 +204,24 @@ def test_whoever_wants_to_know_is_told_how_a_flow_ended(loans, others, hook):
         until(lambda: len(heard.told) == 3, "the third message")
     told = [(one["event"], one["facts"]["flow"]) for one in heard.told]
     assert told == [("flow.done", done["id"]), ("flow.cancelled", stopped["id"]), ("flow.failed", failed["id"])]
+
+
+def test_a_run_whose_cancelling_was_cut_off_is_recorded_and_told_of(loans, others, hook):
+    heard, url = hook
+    others.held = True
+    with world(loans, others, notify_webhook=url) as flows:
+        job = flows.api.post("/flow/run").json()
+        until(lambda: flows.job(job["id"])["step"] == "train", "the training")
+        with closing(Jobs("data", repo=flows.repo, settings=flows.settings)) as cutter:
+            cutter.launch(work=False)
+            cutter._client.cancel_workflow(job["id"])
+        until(lambda: heard.told, "the message")
+        run = flows.run()
+        assert (run["status"], run["result"]) == ("cancelled", {"outcome": "cancelled"})
+        flows.api.post(f"/jobs/{job['id']}/cancel")
+        records = flows.keys.accounts.audit_log(action="flow")
+        assert [(one["target"], one["outcome"]) for one in records] == [(job["id"], "cancelled")]
+    assert [one["event"] for one in heard.told] == ["flow.cancelled"]
 
 
 def test_a_run_that_takes_its_process_with_it_each_time_has_failed_and_is_told_of(loans, others, hook):

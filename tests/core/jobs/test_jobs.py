@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from core.errors import Conflict, InvalidRequest, NotFound
+from core.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound
 from core.jobs import Jobs, words
 from tests.core.jobs.world import alive, finished, make_jobs, open_gate, ran, until
 
@@ -166,6 +166,60 @@ def test_a_cancelled_job_goes_on_where_it_stopped_when_it_is_retried(jobs: Jobs,
     done = finished(jobs, job)
     assert (done.status, done.result) == ("done", ["one", "two", "three"])
     assert ran(repo).count("one") == 1
+
+
+@pytest.mark.slow
+def test_a_cancellation_that_could_not_be_told_of_is_told_of_later(repo, store):
+    told: list[str] = []
+    away = threading.Event()
+    away.set()
+
+    def on_cancel(job_id: str) -> None:
+        if away.is_set():
+            raise DatabaseUnavailable("accounts are away")
+        told.append(job_id)
+
+    jobs = make_jobs(repo, store, on_cancel=on_cancel)
+    jobs.launch()
+    try:
+        first, second, third = (jobs.start("three", {}, actor="anna") for _ in range(3))
+        for job in (first, second):
+            with pytest.raises(DatabaseUnavailable):
+                jobs.cancel(job.id)
+        jobs._client.cancel_workflow(third.id)  # as if its process had been killed just then
+        away.clear()
+        assert jobs.cancel(first.id).status == "cancelled"
+        assert told[0] == first.id, "by who cancels it again"
+        until(lambda: {second.id, third.id} <= set(told), "the others")
+        jobs._executor._tell_of_the_stopped()
+        before = told.copy()
+        jobs._executor._tell_of_the_stopped()
+        assert told == before, "once is enough"
+    finally:
+        jobs.close()
+
+
+@pytest.mark.slow
+def test_a_retry_is_told_of_when_it_goes_on(repo, store):
+    seen: list[str] = []
+
+    def on_retry(job_id: str) -> None:
+        seen.append(jobs.get(job_id).status)
+        raise DatabaseUnavailable("accounts are away")
+
+    jobs = make_jobs(repo, store, on_retry=on_retry)
+    jobs.launch()
+    try:
+        job = jobs.start("three", {}, actor="anna")
+        jobs.cancel(job.id)
+        for gate in ("one", "two", "three"):
+            open_gate(repo, gate)
+        with pytest.raises(DatabaseUnavailable):
+            jobs.retry(job.id)
+        assert seen[0] in ("queued", "running")
+        assert finished(jobs, job).status == "done"
+    finally:
+        jobs.close()
 
 
 @pytest.mark.slow

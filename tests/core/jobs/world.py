@@ -34,6 +34,8 @@ def make_jobs(
     database: str | None = None,
     *,
     concurrency: int = 1,
+    on_cancel: Callable[[str], None] | None = None,
+    on_retry: Callable[[str], None] | None = None,
     on_give_up: Callable[[str], None] | None = None,
 ) -> Jobs:
     """Return jobs that are not launched yet; a file named like a gate lets them pass."""
@@ -72,7 +74,15 @@ def make_jobs(
         work.step("run", lambda: {}["missing"])
 
     jobs.register("shell", shell, steps=("run",), queue="data")
-    jobs.register("three", three, steps=("one", "two", "three"), queue="data", on_give_up=on_give_up)
+    jobs.register(
+        "three",
+        three,
+        steps=("one", "two", "three"),
+        queue="data",
+        on_cancel=on_cancel,
+        on_retry=on_retry,
+        on_give_up=on_give_up,
+    )
     jobs.register("shaky", shaky, steps=("first", "second"), queue="data")
     jobs.register("broken", broken, steps=("run",), queue="data")
     return jobs
