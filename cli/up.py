@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import context, pipeline, services
+from core.errors import DatabaseUnavailable
 from core.files import read_secret
 from core.places import PORTS, Name, here, service_url
 from core.progress import console
@@ -67,7 +68,12 @@ def serve(
 ) -> None:
     """Run one service on what is there already: nothing is fetched, trained, or started beside it."""
     settings, repo = context.settings(), context.repo()
-    context.first_start(settings, repo)
+    try:
+        context.first_start(settings, repo)
+    except DatabaseUnavailable as error:
+        if service != "prediction":
+            raise
+        console.print(f"{error} Predictions are refused until it does.", soft_wrap=True, markup=False)
     if service == "prediction":
         from serving.server import run
 

@@ -150,7 +150,7 @@ def supervise(
     except OSError as error:
         raise _taken(settings, port, setting, error) from error
     supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+    if not supervisor.served and any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise PunctualError(f"The {name} could not be started.", hint="The lines above say why.")
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 from uvicorn.config import STARTUP_FAILURE, Config
@@ -14,6 +15,8 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 log = logging.getLogger("punctual.service")
+
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds until a worker that could not start is started again
 
 
 class Supervisor(Multiprocess):
@@ -31,6 +34,8 @@ class Supervisor(Multiprocess):
     def __init__(self, config: Config) -> None:
         self._deals = config.workers > 1 and sys.platform == "linux"
         super().__init__(config, [] if self._deals else [config.bind_socket()])
+        self.processes: list[_Worker] = []  # type: ignore[assignment]  # ours are made by _start alone
+        self.served = False  # whether any worker ever did
         if self._deals:
             # Sockets that the kernel deals out to would be shared with a second service on the port, too. There is one
             # of this name, as long as its process lives.
@@ -59,27 +64,40 @@ class Supervisor(Multiprocess):
                 heir.join()
                 log.error("a worker's heir did not get ready; the workers stay", extra={"exit_code": heir.exitcode})
                 return
+            self.served = True
             worker.terminate()
             worker.join()
             self.processes[place] = heir
 
     def keep_subprocess_alive(self) -> None:
-        """Start workers again that have ended, unless they could not even start.
+        """Start workers again that have ended, unless none of them could ever start.
+
+        Once one has served, the setting or the code is not what is wrong: something that a start needs is away, and
+        the other workers do without it. Those that cannot start are tried again, less and less often.
 
         uvicorn's own way also asks each worker whether it is well, and waits for the answer: one that is busy would be
         killed, and one that dies meanwhile would hold up everything else.
         """
         for place, worker in enumerate(self.processes):
             if worker.process.is_alive():
+                self.served = self.served or worker.serves()
                 continue
-            if worker.exitcode == STARTUP_FAILURE:
+            failed = worker.exitcode == STARTUP_FAILURE
+            if failed and not self.served:
                 self.should_exit.set()
                 return
-            log.error("a worker ended by itself and is started again", extra={"exit_code": worker.exitcode})
+            if worker.again is None:
+                worker.again = time.monotonic() + (worker.wait if failed else 0.0)
+                log.error("a worker ended by itself and is started again", extra={"exit_code": worker.exitcode})
+            if time.monotonic() < worker.again:
+                continue
             try:
-                self.processes[place] = self._start()
+                self.processes[place] = heir = self._start()
             except OSError as error:  # somebody else listens on the port meanwhile: the next look tries again
                 log.error("a worker cannot be started", extra={"error": str(error)})
+                continue
+            if failed:
+                heir.wait = min(2 * worker.wait, _LONGEST_WAIT)
 
     def terminate_all(self) -> None:
         """Stop listening, and then the workers: nobody is to wait in a queue that no worker looks into.
@@ -90,13 +108,42 @@ class Supervisor(Multiprocess):
             listening.close()
         super().terminate_all()
 
-    def _start(self) -> Process:
+    def _start(self) -> _Worker:
         own = [_listener(self.config)] if self._deals else self.sockets
-        worker = Process(self.config, own)
+        worker = _Worker(self.config, own)
         worker.start()
         if self._deals:
             own[0].close()  # the worker has it: it is to end with the worker, or connections would wait at it for ever
         return worker
+
+
+class _Worker(Process):
+    """A worker, and what the parent keeps of it.
+
+    Attributes
+    ----------
+    wait : float
+        Seconds until it is started again, should it be unable to start.
+    again : float, optional
+        When it is started again (monotonic time), once it has ended.
+    """
+
+    wait = _FIRST_WAIT
+    again: float | None = None
+    _asked = False
+
+    def serves(self) -> bool:
+        """Say whether it has told us that it serves. It is asked, and not waited for: a later look hears the answer."""
+        try:
+            if not self._asked:
+                self.parent_conn.send(b"ping")
+                self._asked = True
+            if not self.parent_conn.poll(0):
+                return False
+            self._asked = False
+            return bool(self.parent_conn.recv())
+        except (OSError, EOFError):  # it dies just now
+            return False
 
 
 def _listener(config: Config) -> socket.socket:

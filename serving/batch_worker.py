@@ -6,6 +6,7 @@ by itself when the service dies.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from core.clock import SystemClock
+from core.errors import DatabaseUnavailable
 from core.logs import setup_logs
 from core.processes import follow_standard_input
 from core.repo import FeatureRepo
@@ -22,6 +24,8 @@ from core.settings import get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger("punctual.batch")
 
 _NICE = 10
 _STOP_SECONDS = 20.0
@@ -89,7 +93,13 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     repo = FeatureRepo.load(settings.feature_repo)
     jobs = jobs_of(repo, settings)
-    jobs.launch()
+    while not stop.is_set():
+        try:
+            jobs.launch()
+            break
+        except DatabaseUnavailable as error:
+            log.warning("predictions by the file wait for the jobs' store: %s", error)
+            stop.wait(_AGAIN_SECONDS)
     while not stop.is_set():
         uploads.sweep(repo.layout, SystemClock().now() - timedelta(days=settings.keep_batch_days))
         stop.wait(_SWEEP_SECONDS)

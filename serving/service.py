@@ -82,7 +82,7 @@ class Service:
 def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     """Make the prediction service of one feature repo.
 
-    It starts without a champion and without a store, and answers 503 until they are there.
+    It starts without a champion, a store or the database, and answers 503 until they are there.
 
     Raises
     ------

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from core.settings import Settings
 
+log = logging.getLogger("punctual.jobs")
+
 MAX_LISTED = 500
+_AGAIN_SECONDS = 1.0  # between two tries to open a store that is away
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -50,6 +56,8 @@ class Jobs(Declared):
         self._data = repo.layout.data
         self._client_: DBOSClient | None = None
         self._executor: Executor | None = None
+        self._closing = threading.Event()
+        self._opening: threading.Thread | None = None
 
     def launch(self, *, work: bool = True) -> None:
         """Open the store and begin to work; what an earlier process left unfinished goes on.
@@ -57,20 +65,28 @@ class Jobs(Declared):
         Parameters
         ----------
         work : bool
-            False in a process that only starts jobs and looks at them, and leaves the work to another.
+            False in a process that only starts jobs and looks at them, and leaves the work to another. It does without
+            the store: while that is away, all that is asked here raises ``DatabaseUnavailable``, until it is back.
 
         Raises
         ------
         DatabaseUnavailable
-            When the store does not answer.
+            When the store does not answer, and there is work to do.
         """
+        self._closing.clear()
         self._data.mkdir(parents=True, exist_ok=True)
-        self._store.prepare()
-        self._client_ = self._store.client()
+        try:
+            self._open()
+        except DatabaseUnavailable as error:
+            if work:
+                raise
+            log.warning("the jobs' store is away and asked again: %s", error)
+            self._opening = threading.Thread(target=self._keep_opening, name="jobs-open", daemon=True)
+            self._opening.start()
         if work:
             self._executor = Executor(
                 self._store,
-                self._client_,
+                self._client,
                 self._log,
                 kinds=self._kinds,
                 queues=self._queues,
@@ -78,8 +94,23 @@ class Jobs(Declared):
             )
             self._executor.start()
 
+    def _open(self) -> None:
+        self._store.prepare()
+        self._client_ = self._store.client()
+
+    def _keep_opening(self) -> None:
+        while not self._closing.wait(_AGAIN_SECONDS):
+            with suppress(DatabaseUnavailable):
+                self._open()
+                log.info("the jobs' store is there")
+                return
+
     def close(self) -> None:
         """Stop working; what is at work goes on at the next launch, at the step where it was."""
+        self._closing.set()
+        if self._opening is not None:
+            self._opening.join(5)
+            self._opening = None
         if self._executor is not None:
             self._executor.stop()
             self._executor = None
@@ -284,7 +315,10 @@ class Jobs(Declared):
     @property
     def _client(self) -> DBOSClient:
         if self._client_ is None:
-            raise DatabaseUnavailable(f"The jobs of the {self.service} service are not launched.")
+            raise DatabaseUnavailable(
+                f"The {self.service} service's job store is not open.",
+                hint="Is it running? PUNCTUAL_DATABASE says where it is.",
+            )
         return self._client_
 
     def _find(self, name: str) -> Job | None:

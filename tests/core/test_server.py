@@ -310,6 +310,31 @@ def test_it_stops_also_while_it_replaces_workers(repo: FeatureRepo):
 
 
 @pytest.mark.slow
+def test_a_worker_that_cannot_start_again_is_tried_until_it_can_and_the_others_serve(repo: FeatureRepo):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/pid"
+    needed = repo.layout.repo / "feature_store.yaml"
+    with served(repo, port, workers=2) as process:
+        killed, left = workers_of(url)
+        time.sleep(2)  # the parent has heard by now that they serve
+        before = {one.pid for one in psutil.Process(process.pid).children()}
+        needed.rename(needed.with_suffix(".away"))
+        os.kill(killed, signal.SIGKILL)
+        wait_for_end(killed)
+        tried: set[int] = set()
+        deadline = time.monotonic() + 60
+        while len(tried) < 2:
+            assert time.monotonic() < deadline, "it is not tried again"
+            assert process.poll() is None, "it has taken all others along"
+            tried |= {one.pid for one in psutil.Process(process.pid).children()} - before
+            assert answer(url).json()["pid"] == left
+            time.sleep(0.1)
+        needed.with_suffix(".away").rename(needed)
+        assert left in workers_of(url)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
 def test_two_services_do_not_share_a_port(repo: FeatureRepo):
     port = free_port()
     given = {"PUNCTUAL_FEATURE_REPO": str(repo.layout.repo), "PUNCTUAL_PORT": str(port)}

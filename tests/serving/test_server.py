@@ -35,12 +35,14 @@ run(FeatureRepo.load(settings.feature_repo), settings)
 class Server:
     """``punctual serve`` in a subprocess."""
 
-    def __init__(self, world: World, log: Path, **environment: str) -> None:
+    def __init__(
+        self, world: World, log: Path, *, command: tuple[str, ...] = ("-c", SERVE), **environment: str
+    ) -> None:
         self.port = free_port()
         self._log = log.open("ab")
         self.log = log
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE],
+            [sys.executable, *command],
             cwd=ROOT,
             env=os.environ
             | {
