@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def _beside(path: Path) -> Path:
+    # Chance, and no process's number: threads share one, and so may machines that share the disk.
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it becomes ``path``, on an error it is removed.
@@ -32,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A reader sees the old file or the new one, also after a power cut or ``kill -9``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     try:
         yield temporary
         sync(temporary)
@@ -50,8 +56,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     crash between the two moves leaves the old folder under its temporary name and the next call starts anew.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = _beside(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -59,7 +64,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             if file.is_file():
                 sync(file)
         if path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+            old = _beside(path)
             path.replace(old)
             temporary.replace(path)
             shutil.rmtree(old)

@@ -163,7 +163,9 @@ class RegistryReader:
         # Numbers start anew with another MLflow, runs do not.
         run, folder = str(self._entity(version).run_id), self.repo.layout.models / version
         if not _is_whole(folder, run):
-            self._fetch(version, folder)
+            with locked(folder.with_name(f".{version}.lock")):
+                if not _is_whole(folder, run):  # whoever held the lock may have fetched it
+                    self._fetch(version, folder)
         return folder
 
     def load(self, version: str) -> PredictionModel:

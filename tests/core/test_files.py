@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -35,6 +37,22 @@ def test_a_folder_is_replaced_whole(tmp_path):
         with atomic_dir(folder) as temporary:
             (temporary / name).write_text(name)
     assert os.listdir(folder) == ["two"]
+
+
+def test_threads_that_write_one_file_at_once_each_write_it_whole(tmp_path):
+    path, together = tmp_path / "a", threading.Barrier(4)
+
+    def write(text: str) -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text)
+            together.wait(10)
+            assert temporary.read_text() == text
+
+    texts = [str(number) * 1000 for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, texts))
+    assert path.read_text() in texts
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_killed_in_the_middle_nothing_shows(tmp_path):

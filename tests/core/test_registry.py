@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -178,6 +179,18 @@ def test_a_copy_of_another_registrys_version_of_the_same_number_is_fetched_anew(
     assert reader.version(version)["run_id"] in header.read_text()
     with pytest.raises(NotFound, match="has no version '99'"):
         reader.load("99")
+
+
+@pytest.mark.slow
+def test_a_version_that_several_want_at_once_is_fetched_for_all(server, repo, tmp_path):
+    version = publish(server, 0.3, tmp_path / "model")
+    readers = [RegistryReader(repo, Settings(mlflow_uri=server.uri)) for _ in range(3)]
+    for reader in readers:
+        reader.aliases()  # they are ready to begin at once
+    with ThreadPoolExecutor(len(readers)) as pool:
+        for model in pool.map(lambda reader: reader.load(version), readers):
+            assert model.predict_proba({"age": [1]}) == pytest.approx([0.3])
+    assert sorted(path.name for path in repo.layout.models.iterdir()) == [f".{version}.lock", version]
 
 
 def test_an_mlflow_that_is_away_is_named_without_its_password(repo):
