@@ -99,6 +99,18 @@ def test_every_row_gets_a_prediction_or_a_reason(working: tuple[Api, Jobs, World
     assert (traced["correlation_id"], traced["actor"], traced["what_if"]) == (job["id"], "key:tests", False)
 
 
+def test_the_same_file_sent_several_times_at_once_is_kept_for_each(working: tuple[Api, Jobs, World]) -> None:
+    api, _, _ = working
+    table = pa.table({"loan_id": pa.array([3000] * 100_000, pa.int64())})
+    sent = {"content": as_parquet(table), "headers": {"content-type": PARQUET}}
+    answers = api.gather([("POST", "/predict/batch", sent)] * 6)
+    assert [answer.status_code for answer in answers] == [httpx.codes.ACCEPTED] * 6
+    uploads_of = {answer.json()["arguments"]["upload"] for answer in answers}
+    assert len(uploads_of) == 1
+    for answer in answers:
+        api.post(f"/jobs/{answer.json()['id']}/cancel")
+
+
 def test_csv_gives_the_same(working: tuple[Api, Jobs, World]) -> None:
     api, _, _ = working
     table = pa.table({"loan_id": pa.array([3000, 3001, 3002], pa.int64())})
