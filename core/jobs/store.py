@@ -152,7 +152,9 @@ class Store:
         """
         table = "workflow_status" if self.sqlite else f'"{self.schema}".workflow_status'
         query = f"SELECT name, status, count(*), min(created_at), max(completed_at) FROM {table} GROUP BY name, status"
-        engine = create_engine(self.url, poolclass=NullPool)
+        # A database that is gone without a word must not keep who looks for good.
+        soon = {"connect_timeout": _CONNECT_SECONDS, "keepalives_idle": 5, "keepalives_interval": 2}
+        engine = create_engine(self.url, poolclass=NullPool, connect_args={} if self.sqlite else soon)
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(query))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -13,6 +14,9 @@ from core.errors import PunctualError
 from core.service.access import PUBLIC, requires
 from core.service.problems import json_response
 
+log = logging.getLogger("punctual.service")
+
+CHECK_SECONDS = 1.5  # for each; shorter than who looks waits for the whole answer
 Check = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
@@ -26,8 +30,9 @@ def add_health(app: FastAPI, name: str, checks: Mapping[str, Check]) -> None:
     name : str
         The service's name, in the answer.
     checks : mapping of str to async callable
-        Each dependency's check: returns facts about it, or raises a ``PunctualError``. A fact ``status`` of
-        ``"degraded"`` says that something is not as it should be and the service is ready all the same.
+        Each dependency's check: returns facts about it, or raises a ``PunctualError``. One that takes longer than
+        ``CHECK_SECONDS`` counts as failed. A fact ``status`` of ``"degraded"`` says that something is not as it should
+        be and the service is ready all the same.
     """
     look = _Look(checks)
 
@@ -58,6 +63,7 @@ class _Look:
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
+        self._running: dict[str, asyncio.Task[dict[str, Any]]] = {}
         self._round: asyncio.Task[dict[str, dict[str, Any]]] | None = None
 
     async def facts(self) -> dict[str, dict[str, Any]]:
@@ -67,14 +73,31 @@ class _Look:
         return await asyncio.shield(self._round)  # whoever goes away takes nobody's answer along
 
     async def _all(self) -> dict[str, dict[str, Any]]:
-        return {dependency: await _checked(check) for dependency, check in self._checks.items()}
+        found = await asyncio.gather(*(self._one(dependency) for dependency in self._checks))
+        return dict(zip(self._checks, found, strict=True))
+
+    async def _one(self, dependency: str) -> dict[str, Any]:
+        # A check may be in a thread, which cannot be cancelled. One that still hangs from an earlier round is waited
+        # for again: begun anew at each look, they would take all threads that there are.
+        running = self._running.get(dependency)
+        if running is None or running.done():
+            running = self._running[dependency] = asyncio.create_task(_checked(dependency, self._checks[dependency]))
+        done, _ = await asyncio.wait({running}, timeout=CHECK_SECONDS)
+        if done:
+            return running.result()
+        log.warning("a dependency does not answer", extra={"dependency": dependency, "seconds": CHECK_SECONDS})
+        detail = f"It does not answer within {CHECK_SECONDS:g} s."
+        return {"status": "error", "milliseconds": CHECK_SECONDS * 1000, "detail": detail}
 
 
-async def _checked(check: Check) -> dict[str, Any]:
+async def _checked(dependency: str, check: Check) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         facts: Mapping[str, Any] = await check()
         status = "ok"
     except PunctualError as error:
         facts, status = {"detail": str(error)}, "error"
+    except Exception as error:  # the others are told of all the same; what it says in full is for the log alone
+        log.exception("a check failed", extra={"dependency": dependency})
+        facts, status = {"detail": f"Its check failed: {type(error).__name__}. The log says more."}, "error"
     return {"status": status, "milliseconds": round((time.perf_counter() - start) * 1000, 2), **facts}

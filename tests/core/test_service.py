@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,11 +18,13 @@ from pydantic import BaseModel
 from core.errors import InvalidRequest, NoData, StoreUnavailable
 from core.logs import correlation_id
 from core.repo import FeatureRepo
-from core.service import PUBLIC, create_app, harden, json_response, principal, requires
+from core.service import PUBLIC, Check, create_app, harden, json_response, principal, requires
 from core.service.harden import Harden
 from core.settings import Settings
 from tests.asgi import Api, chunks, problem
+from tests.core.auth.conftest import until
 from tests.core.keys import Keyring
+from tests.core.wire import Wire, hang, says
 
 LIMIT = 2048
 
@@ -55,7 +57,7 @@ def service(life: Life, repo: FeatureRepo) -> Iterator[Api]:
         yield api
 
 
-def make_service(life: Life, repo: FeatureRepo, **settings: Any) -> Harden:
+def make_service(life: Life, repo: FeatureRepo, checks: Mapping[str, Check] | None = None, **settings: Any) -> Harden:
     """Return a service with a route for everything that may go right or wrong."""
 
     @asynccontextmanager
@@ -80,7 +82,7 @@ def make_service(life: Life, repo: FeatureRepo, **settings: Any) -> Harden:
         "test",
         name="test",
         lifespan=lifespan,
-        checks={"store": store, "model": model},
+        checks={"store": store, "model": model, **(checks or {})},
         repo=repo,
         settings=Settings(max_body_bytes=LIMIT, **settings),
     )
@@ -313,3 +315,44 @@ def test_alive_but_not_ready_while_something_is_away(service: Api, life: Life) -
     assert health["dependencies"]["model"]["status"] == "ok"
     life.away = False
     assert service.get("/health").status_code == httpx.codes.OK
+
+
+def test_what_hangs_is_named_in_time_and_asked_once(life: Life, repo: FeatureRepo) -> None:
+    asked = []
+
+    async def silent() -> dict[str, Any]:
+        asked.append(1)
+        await asyncio.to_thread(httpx.get, wire.url, timeout=20)
+        return {}
+
+    with Wire(says({})) as wire, Api(make_service(life, repo, {"mlflow": silent, "slow": silent})) as service:
+        wire.acts = [hang(wire.released)]
+        for _ in range(2):
+            start = time.monotonic()
+            answer = service.get("/health")
+            assert time.monotonic() - start < 2.5  # at once, and not one after the other
+            assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            found = answer.json()["dependencies"]
+            assert {name for name, one in found.items() if one["status"] == "error"} == {"mlflow", "slow"}
+            assert "does not answer within" in found["mlflow"]["detail"]
+        assert len(asked) == 2, "a thread that hangs is joined by more"
+        wire.acts = [says({})]
+        wire.released.set()
+        until(lambda: service.get("/health").status_code == httpx.codes.OK, 10)
+
+
+def test_a_check_that_breaks_is_that_dependency_s_error(
+    life: Life, repo: FeatureRepo, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken() -> dict[str, Any]:
+        raise RuntimeError("the password is hunter2")
+
+    with Api(make_service(life, repo, {"broken": broken})) as service:
+        answer = service.get("/health")
+    assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    found = answer.json()["dependencies"]
+    assert found["broken"]["status"] == "error"
+    assert "RuntimeError" in found["broken"]["detail"]
+    assert "hunter2" not in answer.text
+    assert found["store"]["status"] == found["model"]["status"] == "ok"
+    assert any(record.exc_info for record in caplog.records if record.getMessage() == "a check failed")
