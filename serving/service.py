@@ -123,6 +123,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         description="Predictions by entity id.",
         lifespan=lifespan,
         checks={**_checks(repo, service), "jobs": jobs.health},
+        spare=["jobs"],  # they are in the database, without which keys that are known go on
         repo=repo,
         settings=settings,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
@@ -37,6 +37,7 @@ def create_app(
     name: str,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     checks: Mapping[str, Check],
+    spare: Collection[str] = (),
     repo: FeatureRepo,
     settings: Settings,
     description: str = "",
@@ -53,6 +54,8 @@ def create_app(
         Starts and stops what the service holds; keys and limits are there before it, and after.
     checks : mapping of str to async callable
         Each dependency's check: returns facts about it, or raises a ``PunctualError``.
+    spare : collection of str
+        The dependencies that it does without: whatever is wrong with them, it is ready.
     repo : FeatureRepo
         Whose database holds accounts, unless the settings name another.
     settings : Settings
@@ -102,7 +105,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.max_body_bytes = settings.max_body_bytes
     add_handlers(app)
-    add_health(app, name, checks)
+    add_health(app, name, checks, spare)
     add_metrics(app, name)
     add_reference(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

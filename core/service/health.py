@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -20,7 +20,7 @@ CHECK_SECONDS = 1.5  # for each; shorter than who looks waits for the whole answ
 Check = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
-def add_health(app: FastAPI, name: str, checks: Mapping[str, Check]) -> None:
+def add_health(app: FastAPI, name: str, checks: Mapping[str, Check], spare: Collection[str] = ()) -> None:
     """Add ``/health`` (ready, with every dependency), ``/health/live`` and ``/health/ready``.
 
     Parameters
@@ -33,8 +33,10 @@ def add_health(app: FastAPI, name: str, checks: Mapping[str, Check]) -> None:
         Each dependency's check: returns facts about it, or raises a ``PunctualError``. One that takes longer than
         ``CHECK_SECONDS`` counts as failed. A fact ``status`` of ``"degraded"`` says that something is not as it should
         be and the service is ready all the same.
+    spare : collection of str
+        The dependencies that it does without: whatever is wrong with them, it is ready.
     """
-    look = _Look(checks)
+    look = _Look(checks, spare)
 
     async def ready() -> Response:
         found = await look.facts()
@@ -61,8 +63,9 @@ def add_health(app: FastAPI, name: str, checks: Mapping[str, Check]) -> None:
 class _Look:
     """Makes the checks, one round at a time: however many ask meanwhile, all get what that round finds."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
+    def __init__(self, checks: Mapping[str, Check], spare: Collection[str]) -> None:
         self._checks = checks
+        self._spare = spare
         self._running: dict[str, asyncio.Task[dict[str, Any]]] = {}
         self._round: asyncio.Task[dict[str, dict[str, Any]]] | None = None
 
@@ -74,6 +77,9 @@ class _Look:
 
     async def _all(self) -> dict[str, dict[str, Any]]:
         found = await asyncio.gather(*(self._one(dependency) for dependency in self._checks))
+        for dependency, one in zip(self._checks, found, strict=True):
+            if one["status"] == "error" and dependency in self._spare:
+                one["status"] = "degraded"
         return dict(zip(self._checks, found, strict=True))
 
     async def _one(self, dependency: str) -> dict[str, Any]:

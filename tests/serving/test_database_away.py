@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from tests.asgi import problem
 from tests.core.auth.conftest import until
 from tests.core.keys import accounts_of
 from tests.serving.test_server import _PATIENCE, Server
-from tests.serving.world import World, settings_of
+from tests.serving.world import World, service, settings_of
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +103,32 @@ def test_a_worker_that_dies_meanwhile_takes_nobody_along(
     finally:
         code = server.stop()
     assert code == 0
+
+
+def test_it_stays_ready_meanwhile(own_world: World, postgres: Postgres) -> None:
+    own_world.fill()
+    with service(own_world.repo, database=postgres.url) as api:
+        assert api.get("/health").json()["dependencies"]["jobs"]["status"] == "ok"
+        postgres.die()
+        answer = api.get("/health")
+        assert answer.status_code == httpx.codes.OK
+        assert answer.json()["dependencies"]["jobs"]["status"] == "degraded"
+        assert "does not answer" in answer.json()["dependencies"]["jobs"]["detail"]
+        postgres.come_back()
+        until(lambda: api.get("/health").json()["dependencies"]["jobs"]["status"] == "ok", _PATIENCE)
+
+
+def test_it_is_ready_beside_a_database_that_takes_connections_and_says_nothing(own_world: World) -> None:
+    own_world.fill()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
+        with service(own_world.repo, database=url) as api:
+            start = time.monotonic()
+            answer = api.get("/health")
+            assert time.monotonic() - start < 2.5
+            assert answer.status_code == httpx.codes.OK
+            assert answer.json()["dependencies"]["jobs"]["status"] == "degraded"
+            problem(api.get("/jobs"), 503)
 
 
 def test_it_starts_without_and_is_whole_once_the_database_is_there(
