@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Header, Request, Response
@@ -43,6 +45,8 @@ def add_batch_routes(
     wanted : callable
         What entities may hold; raises ``ModelUnavailable`` while nothing can be predicted.
     """
+    # One file at a time: several would take their memory together, and the processor from predictions.
+    reading = ThreadPoolExecutor(1, thread_name_prefix="upload")
 
     @app.post(
         "/predict/batch",
@@ -64,11 +68,10 @@ def add_batch_routes(
 
         def queue() -> Job:
             _check_open(jobs, caller)
-            table = uploads.read(body, kind, needs)
-            arguments = {"upload": uploads.keep(repo.layout, table, body), "rows": table.num_rows}
-            return jobs.start(KIND, arguments, actor=caller, idempotency_key=idempotency_key)
+            upload, rows = uploads.keep(repo.layout, uploads.read(body, kind, needs), body)
+            return jobs.start(KIND, {"upload": upload, "rows": rows}, actor=caller, idempotency_key=idempotency_key)
 
-        return started(await asyncio.to_thread(queue))
+        return started(await asyncio.get_running_loop().run_in_executor(reading, copy_context().run, queue))
 
     @app.get(
         "/predict/batch/{job_id}/result",

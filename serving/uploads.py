@@ -1,11 +1,14 @@
-"""Files of entity ids for predictions by the file: read, checked and kept before a job begins."""
+"""Files of entity ids for predictions by the file: read, checked and kept before a job begins.
+
+A few rows at a time: what is small as a file may be large in memory, and is never there as a whole.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -28,7 +31,10 @@ CSV = ("text/csv", "application/csv")
 PARQUET = ("application/vnd.apache.parquet", "application/x-parquet", "application/parquet")
 _MOST_ROWS = 5_000_000
 _MOST_UNPACKED = 20  # times the size of the file: more is no table of ids, but something that swells on purpose
-_MOST_TEXT = 256_000_000  # bytes of a column of texts
+_MOST_BYTES = 256_000_000  # of all columns and rows, each value spelled out: 5 million rows of 50 bytes
+_ROWS_AT_ONCE = 50_000
+_MOST_AT_ONCE = 32_000_000  # bytes of so many rows
+_MOST_GROUP = 64_000_000  # bytes of a row group, of which Parquet unpacks whole pages
 _ARROW: dict[ValueType, pa.DataType] = {
     ValueType.STRING: pa.string(),
     ValueType.INT64: pa.int64(),
@@ -50,16 +56,28 @@ def path_of(layout: Layout, upload: str) -> Path:
     return folder(layout) / "uploads" / f"{upload}.parquet"
 
 
-def keep(layout: Layout, table: pa.Table, body: bytes) -> str:
-    """Keep a checked table under the content hash of the file it came from, and return that."""
-    upload = hashlib.sha256(body).hexdigest()[:32]
-    path = path_of(layout, upload)
-    try:
-        os.utime(path)  # it is wanted again, and kept as long as a new one
-    except FileNotFoundError:
-        with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
-    return upload
+def keep(layout: Layout, rows: Iterable[pa.RecordBatch], body: bytes) -> tuple[str, int]:
+    """Keep checked rows under the content hash of the file they came from; return that, and how many they are.
+
+    Raises
+    ------
+    InvalidRequest
+        When there are none.
+    """
+    upload, count = hashlib.sha256(body).hexdigest()[:32], 0
+    with atomic_path(path_of(layout, upload)) as temporary:
+        writer = None
+        try:
+            for batch in rows:
+                writer = writer or pq.ParquetWriter(temporary, batch.schema, compression="zstd")
+                writer.write_batch(batch)
+                count += batch.num_rows
+        finally:
+            if writer is not None:
+                writer.close()
+        if not count:
+            raise InvalidRequest("The file has no rows.")
+    return upload, count
 
 
 def sweep(layout: Layout, before: datetime) -> int:
@@ -72,8 +90,8 @@ def sweep(layout: Layout, before: datetime) -> int:
     return gone
 
 
-def read(body: bytes, content_type: str, needs: Needs) -> pa.Table:
-    """Read a file of entities: the columns that a request's entities may have, of their types.
+def read(body: bytes, content_type: str, needs: Needs) -> Iterator[pa.RecordBatch]:
+    """Read a file of entities: the columns that a request's entities may have, of their types, some rows at a time.
 
     Parameters
     ----------
@@ -89,79 +107,73 @@ def read(body: bytes, content_type: str, needs: Needs) -> pa.Table:
     InvalidRequest
         Naming what is wrong with the file, and the column.
     BatchTooLarge
-        When it holds too many rows, or unpacks to too many bytes.
+        When it holds too many rows, or unpacks to too many bytes: as soon as that is known.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind in CSV:
-        table = _csv(body, needs)
+        batches = _csv(body, needs)
     elif kind in PARQUET:
-        table = _parquet(body, needs)
+        batches = _parquet(body, needs)
     else:
         raise InvalidRequest(
             f"The content type {content_type[:60]!r} is neither CSV nor Parquet.",
             hint=f"Send text/csv or {PARQUET[0]}.",
         )
-    _check_columns(table.schema, needs)
-    if table.num_rows == 0:
-        raise InvalidRequest("The file has no rows.")
-    if table.num_rows > _MOST_ROWS:
-        raise BatchTooLarge(f"The file has {table.num_rows} rows, {_MOST_ROWS} are allowed.", hint="Split it.")
-    return _cast(table, needs)
+    rows = size = 0
+    for batch in batches:
+        own = sum(map(_size, batch.columns))
+        rows, size = rows + batch.num_rows, size + own
+        if rows > _MOST_ROWS:
+            raise BatchTooLarge(f"The file has more than {_MOST_ROWS} rows.", hint="Split it.")
+        if size > _MOST_BYTES:
+            raise BatchTooLarge(f"The file unpacks to more than {_MOST_BYTES} bytes.", hint="Split it.")
+        if own > _MOST_AT_ONCE:
+            raise BatchTooLarge(f"{batch.num_rows} rows of the file unpack to {own} bytes, which are no ids.")
+        yield _cast(batch, needs)
 
 
-def _csv(body: bytes, needs: Needs) -> pa.Table:
+def _csv(body: bytes, needs: Needs) -> Iterator[pa.RecordBatch]:
     types = {name: _ARROW[kind] for name, kind in needs.types.items() if kind in _ARROW}
     try:
-        return pa_csv.read_csv(
+        reader = pa_csv.open_csv(
             io.BytesIO(body),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True),
             convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True),
         )
+        _check_columns(reader.schema, needs)
+        yield from reader
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise InvalidRequest(f"The file cannot be read as CSV: {error}.", hint="Send UTF-8 with a header.") from error
 
 
-def _parquet(body: bytes, needs: Needs) -> pa.Table:
+def _parquet(body: bytes, needs: Needs) -> Iterator[pa.RecordBatch]:
     try:
         file = pq.ParquetFile(io.BytesIO(body))
-        _check_columns(file.schema_arrow, needs)
-        unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-        if file.metadata.num_rows > _MOST_ROWS or unpacked > _MOST_UNPACKED * max(len(body), 1 << 20):
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        _check_columns(schema, needs)
+        groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
+        fixed = sum(field.type.byte_width for field in schema if pa.types.is_fixed_size_binary(field.type))
+        if rows > _MOST_ROWS or sum(groups) > _MOST_UNPACKED * max(len(body), 1 << 20):
+            raise BatchTooLarge(f"The file unpacks to {rows} rows and {sum(groups)} bytes.", hint="Split it.")
+        largest = max(fixed * min(rows, _ROWS_AT_ONCE), *groups, 0)
+        if largest > _MOST_GROUP:
             raise BatchTooLarge(
-                f"The file unpacks to {file.metadata.num_rows} rows and {unpacked} bytes.", hint="Split it."
+                f"A row group of the file unpacks to {largest} bytes, {_MOST_GROUP} are allowed.",
+                hint="Write smaller ones.",
             )
-        for field in file.schema_arrow:
-            if pa.types.is_fixed_size_binary(field.type):
-                _check_size(field.name, field.type.byte_width * file.metadata.num_rows)
         # One long text that many rows repeat is small in the file, and in memory as long as it is kept once. (Asked of
         # every column, since bytes may be a text too; what is no text is read as it is.)
-        names = file.schema_arrow.names
-        table = pq.ParquetFile(io.BytesIO(body), metadata=file.metadata, read_dictionary=names).read()
-        return pa.table({name: _spelled_out(name, table[name]) for name in names})
+        file = pq.ParquetFile(io.BytesIO(body), metadata=file.metadata, read_dictionary=schema.names)
+        yield from file.iter_batches(_ROWS_AT_ONCE)
     except (pa.ArrowException, OSError) as error:
         raise InvalidRequest(f"The file cannot be read as Parquet: {error}.") from error
 
 
-def _spelled_out(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column whose repeated values were kept once with a value for each row.
-
-    Raises
-    ------
-    BatchTooLarge
-        When that would take more memory than any ids do.
-    """
-    if not pa.types.is_dictionary(column.type):
-        return column
-    kind = column.type.value_type
-    if not pa.types.is_primitive(kind):
-        lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
-        _check_size(name, sum(pc.sum(one).as_py() or 0 for one in lengths))
-    return column.cast(kind)
-
-
-def _check_size(name: str, size: int) -> None:
-    if size > _MOST_TEXT:
-        raise BatchTooLarge(f"The column {name!r} unpacks to {size} bytes of text.", hint="Split the file.")
+def _size(column: pa.Array) -> int:
+    """Return how many bytes a column takes with a value for each row."""
+    if not pa.types.is_dictionary(column.type):  # only texts are
+        return int(column.nbytes)
+    return int(pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0)
 
 
 def _check_columns(schema: pa.Schema, needs: Needs) -> None:
@@ -174,6 +186,9 @@ def _check_columns(schema: pa.Schema, needs: Needs) -> None:
         raise InvalidRequest(f"The file has the column {twice[0][:60]!r} twice.")
     if unknown := [name for name in names if name not in needs.types]:
         raise InvalidRequest(f"The file has an unknown column {unknown[0][:60]!r}.", hint=f"Allowed: {allowed}.")
+    # What JSON is among them: a text that would not be kept once.
+    if foreign := [field for field in schema if isinstance(field.type, pa.BaseExtensionType)]:
+        raise InvalidRequest(f"The column {foreign[0].name!r} is {foreign[0].type}, which is no type of a field.")
     if nested := [field for field in schema if pa.types.is_nested(field.type)]:
         raise InvalidRequest(f"The column {nested[0].name!r} is {nested[0].type}, which holds more than a value a row.")
     if missing := [name for name in needs.entity_keys if name not in names]:
@@ -183,14 +198,16 @@ def _check_columns(schema: pa.Schema, needs: Needs) -> None:
         raise InvalidRequest(f"The file has no column {needed[0]!r}, and no feature view of the entity carries it.")
 
 
-def _cast(table: pa.Table, needs: Needs) -> pa.Table:
+def _cast(batch: pa.RecordBatch, needs: Needs) -> pa.RecordBatch:
     columns = {}
-    for name in table.column_names:
-        column, wanted = table[name], _ARROW.get(needs.types[name])
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        wanted = _ARROW.get(needs.types[name])
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
         if wanted is not None and column.type != wanted:
             try:
                 column = column.cast(wanted)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise InvalidRequest(f"The column {name!r} is {column.type}, not {wanted}: {error}.") from error
         columns[name] = column
-    return pa.table(columns)
+    return pa.record_batch(columns)

@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -145,6 +147,8 @@ def test_the_same_key_and_file_give_the_same_job(working: tuple[Api, Jobs, World
         (b"loan_id\n3000\n", "", "content type"),
         (as_parquet(pa.table({"loan_id": ["a", "b"]})), PARQUET, "loan_id"),
         (as_parquet(pa.table({"loan_id": [[1], [2]]})), PARQUET, "loan_id"),
+        (as_parquet(pa.table({"loan_id": pa.array(["1"], pa.json_())})), PARQUET, "json"),
+        (as_parquet(pa.table({"loan_id": pa.array([], pa.int64())})), PARQUET, "no rows"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_up_front(api: Api, content: bytes, kind: str, says: str) -> None:
@@ -170,13 +174,51 @@ def test_a_text_that_swells(orders_api: Api, kind: pa.DataType) -> None:
     content = {"order_id": ids, "express": [True] * rows, "discount": [0.5] * rows}
     swollen = as_parquet(pa.table({**content, "channel": ["web"] * rows}))
     assert len(swollen) < 20_000
-    assert "500000000" in problem(upload(orders_api, swollen, PARQUET), 413)["detail"]
+    assert "bytes" in problem(upload(orders_api, swollen, PARQUET), 413)["detail"]
+
+
+_UPLOADING = """
+import sys
+from pathlib import Path
+
+from core.repo import FeatureRepo
+from tests.serving.world import service
+
+
+def peak():
+    told = Path("/proc/self/status").read_text()
+    return int(told.partition("VmHWM:")[2].split()[0]) // 1000
+
+
+with service(FeatureRepo.load(Path(sys.argv[1]))) as api:
+    body, before = Path(sys.argv[2]).read_bytes(), peak()
+    headers = {"content-type": "application/vnd.apache.parquet"}
+    answers = api.gather([("POST", "/predict/batch", {"content": body, "headers": headers})] * 4)
+    print({answer.status_code for answer in answers}, peak() - before)
+"""
+
+
+@pytest.mark.parametrize(("rows", "letters", "status"), [(5_000_000, 50, 413), (2_000_000, 10, 202)])
+def test_what_files_of_several_texts_take_in_memory(
+    orders_repo: FeatureRepo, tmp_path: Path, rows: int, letters: int, status: int
+) -> None:
+    """However many rows, however many at once: a fraction of what the values take (750 and 60 MB a file)."""
+    text = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), ["x" * letters])
+    flags, prices = pa.array(np.zeros(rows, bool)), pa.array(np.zeros(rows))
+    texts = dict.fromkeys(("order_id", "product_code", "channel"), text)
+    (tmp_path / "ids.parquet").write_bytes(as_parquet(pa.table({**texts, "express": flags, "discount": prices})))
+    arguments = [sys.executable, "-c", _UPLOADING, str(orders_repo.layout.repo), str(tmp_path / "ids.parquet")]
+    told = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    answered, megabytes = told.rsplit(maxsplit=1)
+    assert answered == f"{{{status}}}"
+    assert int(megabytes) < 100
 
 
 def test_a_text_that_many_rows_share_is_fine(orders_repo: FeatureRepo) -> None:
     table = pa.table({"order_id": ["A1"] * 1000, "channel": ["web", None] * 500, "express": [True] * 1000})
     table = table.append_column("discount", pa.array([0.5] * 1000))
-    assert uploads.read(as_parquet(table), PARQUET, needs(orders_repo, open_store(orders_repo))).equals(table)
+    read = uploads.read(as_parquet(table), PARQUET, needs(orders_repo, open_store(orders_repo)))
+    assert pa.Table.from_batches(read).equals(table)
 
 
 def test_what_somebody_asked_by_the_file_is_theirs(working: tuple[Api, Jobs, World]) -> None:
