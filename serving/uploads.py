@@ -34,7 +34,9 @@ _MOST_UNPACKED = 20  # times the size of the file: more is no table of ids, but 
 _MOST_BYTES = 256_000_000  # of all columns and rows, each value spelled out: 5 million rows of 50 bytes
 _ROWS_AT_ONCE = 50_000
 _MOST_AT_ONCE = 32_000_000  # bytes of so many rows
+_MOST_GROUPS = 5_000
 _MOST_GROUP = 64_000_000  # bytes of a row group, of which Parquet unpacks whole pages
+_LONG = _MOST_AT_ONCE // _ROWS_AT_ONCE  # bytes of a text that not every row may repeat
 _ARROW: dict[ValueType, pa.DataType] = {
     ValueType.STRING: pa.string(),
     ValueType.INT64: pa.int64(),
@@ -153,6 +155,8 @@ def _parquet(body: bytes, needs: Needs) -> Iterator[pa.RecordBatch]:
         _check_columns(schema, needs)
         groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
         fixed = sum(field.type.byte_width for field in schema if pa.types.is_fixed_size_binary(field.type))
+        if len(groups) > _MOST_GROUPS:
+            raise BatchTooLarge(f"The file has {len(groups)} row groups.", hint="Write larger ones.")
         if rows > _MOST_ROWS or sum(groups) > _MOST_UNPACKED * max(len(body), 1 << 20):
             raise BatchTooLarge(f"The file unpacks to {rows} rows and {sum(groups)} bytes.", hint="Split it.")
         largest = max(fixed * min(rows, _ROWS_AT_ONCE), *groups, 0)
@@ -161,17 +165,54 @@ def _parquet(body: bytes, needs: Needs) -> Iterator[pa.RecordBatch]:
                 f"A row group of the file unpacks to {largest} bytes, {_MOST_GROUP} are allowed.",
                 hint="Write smaller ones.",
             )
-        # One long text that many rows repeat is small in the file, and in memory as long as it is kept once. (Asked of
-        # every column, since bytes may be a text too; what is no text is read as it is.)
-        file = pq.ParquetFile(io.BytesIO(body), metadata=file.metadata, read_dictionary=schema.names)
-        yield from file.iter_batches(_ROWS_AT_ONCE)
+        for number in range(len(groups)):
+            once = _repeated(body, file.metadata, number)
+            part = pq.ParquetFile(io.BytesIO(body), metadata=file.metadata, read_dictionary=once)
+            yield from part.iter_batches(_ROWS_AT_ONCE, row_groups=[number])
     except (pa.ArrowException, OSError) as error:
         raise InvalidRequest(f"The file cannot be read as Parquet: {error}.") from error
 
 
+def _repeated(body: bytes, metadata: pq.FileMetaData, number: int) -> list[str]:
+    """Return the columns of a row group to be read with each text kept once, counted before it is spelled out.
+
+    One long text that many rows repeat is small in the file, and in memory as long as it is kept once. Keeping other
+    texts once takes a multiple of their memory, so columns whose dictionary says that they are short are read as they
+    are.
+
+    Raises
+    ------
+    InvalidRequest
+        When texts are written as what they share with the one before, which swells too.
+    """
+    group = metadata.row_group(number)
+    return [
+        c.path_in_schema for c in map(group.column, range(group.num_columns)) if _repeats(body, metadata, number, c)
+    ]
+
+
+def _repeats(body: bytes, metadata: pq.FileMetaData, number: int, column: pq.ColumnChunkMetaData) -> bool:
+    name = column.path_in_schema
+    if "DELTA_BYTE_ARRAY" in column.encodings:
+        raise InvalidRequest(f"The column {name!r} is encoded as DELTA_BYTE_ARRAY.", hint="Write it without.")
+    if not any("DICTIONARY" in encoding for encoding in column.encodings):
+        return False
+    file = pq.ParquetFile(io.BytesIO(body), metadata=metadata, read_dictionary=[name])
+    row = next(file.iter_batches(1, row_groups=[number], columns=[name]), None)
+    if row is None or not _is_coded(row[0]):
+        return False
+    # A dictionary of two and more can only be the column's own: one row is read of what else there may be.
+    texts = row[0].dictionary
+    return len(texts) < 2 or pc.max(pc.binary_length(texts)).as_py() > _LONG
+
+
+def _is_coded(column: pa.Array) -> bool:
+    return bool(pa.types.is_dictionary(column.type))
+
+
 def _size(column: pa.Array) -> int:
     """Return how many bytes a column takes with a value for each row."""
-    if not pa.types.is_dictionary(column.type):  # only texts are
+    if not _is_coded(column):  # only texts are
         return int(column.nbytes)
     return int(pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0)
 
@@ -202,7 +243,7 @@ def _cast(batch: pa.RecordBatch, needs: Needs) -> pa.RecordBatch:
     columns = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         wanted = _ARROW.get(needs.types[name])
-        if pa.types.is_dictionary(column.type):
+        if _is_coded(column):
             column = column.cast(column.type.value_type)
         if wanted is not None and column.type != wanted:
             try:
