@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from core.errors import StoreUnavailable
+from core.errors import DataError, PunctualError, StoreUnavailable
 from serving import on_demand
 from stores.plan import plan
 from stores.reader import OnlineReader
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from serving.request import Entity
     from serving.resolve import Needs
 
+_MOST_SAID = 200  # characters of an error that a feature repo's own code raised
+_OURS = (type(None), PunctualError, NameError, ImportError)  # what no input makes of a view
 NOTHING = (Status.NOT_FOUND, Status.FUTURE)
 Bad = dict[int, str]  # row -> what is wrong with it
 Given = dict[str, list[Any]]  # every field that a client may send -> its values, None where it was not sent
@@ -191,6 +193,31 @@ class Lookup:
         for view in self.needs.on_demand:
             columns |= on_demand.run(view, columns, _count(given))
         return columns
+
+    def unfit(self, given: Given, online: OnlineRows, sent: Mapping[int, Entity]) -> Bad:
+        """Return the rows of which an on-demand view that fails was sent inputs: each is computed by itself.
+
+        Parameters
+        ----------
+        given, online
+            As for :meth:`columns`, which failed.
+        sent : mapping of int to dict
+            Row -> what the client sent of it. A row of which a view's inputs come from the store alone is not the
+            client's to mend.
+        """
+        bad: Bad = {}
+        for i, entity in sent.items():
+            columns = {name: [values[i]] for name, values in (online.columns | given).items()}
+            for view in self.needs.on_demand:
+                try:
+                    columns |= on_demand.run(view, columns, 1)
+                except DataError as error:
+                    names, cause = [n for n in view.get_request_data_schema() if n in entity], error.__cause__
+                    if names and not isinstance(cause, _OURS):
+                        why = f"{type(cause).__name__}: {cause}"[:_MOST_SAID]
+                        bad[i] = f"the on-demand feature view {view.name} cannot use {', '.join(names)}: {why}"
+                    break
+        return bad
 
     def close(self) -> None:
         """Close the connection."""

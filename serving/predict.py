@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from core.clock import SystemClock
-from core.errors import InvalidRequest, ModelUnavailable, Unavailable, UnknownEntity
+from core.errors import DataError, InvalidRequest, ModelUnavailable, Unavailable, UnknownEntity
 from core.logs import correlation_id
 from serving.as_of import LATE, AsOf, late_views
 from serving.batching import Batcher
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from serving.shadow import Shadow
     from serving.writer import Taken
     from stores.rows import OnlineRows
+
+log = logging.getLogger("punctual.predictions")
 
 # Up to here a model call is shorter than handing it to a thread and back, and than what a request may wait for others.
 _INLINE_ROWS = 256
@@ -181,7 +184,20 @@ class Predictor:
         return turn.answers()
 
     async def _score(self, turn: Turn, given: Given, online: OnlineRows, now: datetime) -> None:
-        columns = self.lookup.columns(given, online)
+        try:
+            columns = self.lookup.columns(given, online)
+        except DataError as error:
+            if len(turn.good) > 1:
+                raise  # they are tried again, each by itself
+            ((call, first),) = turn.good
+            sent = dict(enumerate(call.entities, first))
+            # In a thread, because row by row it takes long, and others wait.
+            turn.refuse(InvalidRequest, await asyncio.to_thread(self.lookup.unfit, given, online, sent))
+            if turn.good:
+                raise
+            # Said here too, because it may be the view's own fault; without the values, which are the client's.
+            log.warning("an on-demand view failed on what was sent", extra={"error": type(error.__cause__).__name__})
+            return
         start = perf_counter()
         matrix = self.model.matrix(columns)
         if turn.count > _INLINE_ROWS:

@@ -207,19 +207,72 @@ def test_a_source_of_an_on_demand_view_need_not_be_in_the_service(orders_repo: F
         ('not inputs["discount"]', '1 / inputs["discount"] > 1', "price"),
         (
             'not inputs["discount"]',
-            '2**70 if inputs["channel"] == "web" else True',
+            '2**70 if not inputs["discount"] else True',
             "price",
         ),  # no number that a feature can be
-        ("f\"{channel}-{'express' if express else 'slow'}\"", '"\\ud800"', "shelf"),  # half a character
+        (
+            "f\"{channel}-{'express' if express else 'slow'}\"",
+            '"\\ud800"[: channel == "web"]',
+            "shelf",
+        ),  # half a character
     ],
 )
-def test_an_on_demand_view_that_fails_is_our_error_in_one_line(
+def test_what_was_sent_and_a_view_cannot_use_is_the_clients_to_mend(
     orders_repo: FeatureRepo, tmp_path: Path, right: str, wrong: str, view: str
 ) -> None:
-    broken = changed(orders_repo, tmp_path / "broken", lambda text: text.replace(right, wrong))
+    strict = changed(orders_repo, tmp_path / "strict", lambda text: text.replace(right, wrong))
+    good = {"order_id": "A", **CHECKOUT, "discount": 0.5, "channel": "phone"}
+    bad = {"order_id": "A", **CHECKOUT}
+    with serve(strict) as api:
+        members = problem(api.predict(good, bad, good, bad), 422)
+        asked = [("POST", "/predict", {"json": {"entities": [one]}}) for one in (good, bad, good)]
+        assert [answer.status_code for answer in api.gather(asked)] == [200, 422, 200]
+    assert [e["entity"] for e in members["errors"]] == [1, 3]
+    assert f"{view} cannot use" in members["errors"][0]["detail"]
+    assert "channel" in members["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_a_moment_that_no_calendar_of_a_view_has(orders_repo: FeatureRepo, tmp_path: Path, moment: str) -> None:
+    """As in the flights repo, which goes by the time in New York, and by the days of the years around."""
+    early = changed(
+        orders_repo,
+        tmp_path / "early",
+        lambda text: text.replace(
+            "    moment = pd",
+            "    [m + pd.Timedelta(days=d) for m in inputs['ordered_at'] for d in (-1, 1)]\n    moment = pd",
+        ),
+    )
+    with serve(early) as api:
+        members = problem(api.predict({"order_id": "A", **CHECKOUT, "ordered_at": moment}), 422)
+        ask(api, {"order_id": "A", **CHECKOUT, "ordered_at": ORDERED_AT.isoformat()})
+    assert "calendar cannot use ordered_at" in members["errors"][0]["detail"]
+
+
+def test_a_view_whose_code_is_wrong_is_our_error_whatever_was_sent(orders_repo: FeatureRepo, tmp_path: Path) -> None:
+    broken = changed(
+        orders_repo,
+        tmp_path / "broken",
+        lambda text: text.replace(
+            'not inputs["discount"]', 'not inputs["discount"] or inputs["discount"] >= 1 or nowhere'
+        ),
+    )
     with serve(broken) as api:
-        members = problem(api.predict({"order_id": "A", **CHECKOUT}), 500)
-    assert f"The on-demand feature view {view} failed" in members["detail"]
+        members = problem(api.predict({"order_id": "A", **CHECKOUT, "discount": 0.5}), 500)
+    assert "The on-demand feature view price failed: NameError" in members["detail"]
+
+
+def test_a_view_that_fails_on_what_is_stored_is_our_error_in_one_line(world: World, tmp_path: Path) -> None:
+    broken = world.copy_to(
+        tmp_path / "loans",
+        change=lambda text: text.replace(
+            'inputs["amount"] / 1000.0', 'inputs["amount"].map({0.0: 0.0, 1.0: 1.0}.__getitem__)'
+        ),
+    )
+    with service(broken.repo) as api:
+        members = problem(api.predict({"loan_id": 3000}), 500)
+        problem(api.predict({"loan_id": 3000}, {"loan_id": 3001, "amount": 5}), 422)
+    assert "The on-demand feature view amount_scaled failed: KeyError" in members["detail"]
 
 
 def test_what_an_on_demand_view_does_to_its_inputs_is_not_what_was_sent(
