@@ -1,4 +1,4 @@
-"""What clients of the monitoring service send, and what they get, as the API reference shows it."""
+"""What clients of the monitoring service send, as the API reference shows it."""
 
 from __future__ import annotations
 
@@ -79,64 +79,3 @@ class DriftRequest(_Window):
     since: Moment = Field(description="Begin of the window, on the problem's clock.")
     until: Moment = Field(description="Its end, exclusive.")
     version: str | None = Field(None, pattern=VERSION, description="The model version; by default the champion.")
-
-
-class LoggedPrediction(BaseModel):
-    """A prediction, and what came of it."""
-
-    prediction_id: str = Field(description="GET /predictions/{id} of the prediction service traces it.")
-    predicted_at: datetime = Field(description="On the problem's clock.")
-    served_at: datetime = Field(description="On the machine's clock.")
-    entity: dict[str, Any] = Field(description="Keys and inputs: what was sent, and what was looked up.")
-    class_: str = Field(alias="class")
-    probability: float
-    model_version: str
-    stale: list[str] = Field(description="Feature views that were older than they promise.")
-    actor: str | None = Field(description="Who asked; null where that was not logged yet.")
-    what_if: bool
-    outcome: int | None = Field(description="The label, 0 or 1; null while it is not known, and for what-ifs.")
-
-
-class Predictions(BaseModel):
-    """The one that was served last first."""
-
-    predictions: list[LoggedPrediction]
-
-
-class BucketCount(BaseModel):
-    """The predictions of one model version in one span of time."""
-
-    start: datetime = Field(description="On the problem's clock, UTC.")
-    end: datetime
-    model_version: str
-    predictions: int
-    positives: int
-    mean_probability: float
-    stale: int = Field(description="Made with a view older than it promises.")
-    missing: int = Field(description="Made without a value of at least one feature.")
-
-
-class Bin(BaseModel):
-    """Predictions whose probability lies from ``low`` to below ``high``; 1 is in the last."""
-
-    low: float
-    high: float
-    predictions: int
-
-
-class ActorCount(BaseModel):
-    """The predictions that somebody asked for."""
-
-    actor: str | None = Field(description="Null where that was not logged yet.")
-    predictions: int
-
-
-class Statistics(BaseModel):
-    """How many predictions there were; all zeros where there were none."""
-
-    total: int = Field(description="Of all that was asked for, what-ifs too unless they were left out.")
-    what_if: int = Field(description="How many of these are what-ifs.")
-    buckets: list[BucketCount] = Field(description="Those with any predictions, in the order of time and version.")
-    probability: list[Bin]
-    classes: dict[str, int]
-    actors: list[ActorCount] = Field(description="Those who asked most, first; one hundred at most.")

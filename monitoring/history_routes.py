@@ -14,7 +14,8 @@ from fastapi import FastAPI, Query, Request, Response
 from core.errors import Forbidden
 from core.registry import VERSION
 from core.service import json_response, principal, problems, requires
-from monitoring.documents import Limit, Moment, Predictions, Statistics
+from monitoring.answers import Predictions, Statistics
+from monitoring.documents import Limit, Moment
 
 if TYPE_CHECKING:
     from core.auth import Principal

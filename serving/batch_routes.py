@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Header, Request, Response
 from fastapi.responses import FileResponse
 
 from core.errors import TooManyRequests
-from core.jobs import started
-from core.service import principal, problems, requires
+from core.jobs import accepted, started
+from core.service import file_answer, principal, problems, requires
 from serving import uploads
 from serving.batch import KIND, result_of
 
@@ -53,7 +53,7 @@ def add_batch_routes(
         tags=["predictions"],
         summary="Predict for a file of entities, as a job",
         status_code=202,
-        responses={202: {"description": "The job; Location says where to look at it."}, **_answers(413, 422, 429, 503)},
+        responses={202: accepted(KIND), **problems(None, 413, 422, 429, 503)},
         openapi_extra=requires("predict", max_body_bytes=settings.max_upload_bytes, requestBody=_UPLOAD),
     )
     async def predict_batch(
@@ -78,7 +78,7 @@ def add_batch_routes(
         tags=["predictions"],
         summary="The predictions of a file, as Parquet: its columns, the predictions, and why a row has none",
         response_class=FileResponse,
-        responses={200: {"content": {uploads.PARQUET[0]: _FILE}}, **_answers(404, 409)},
+        responses={200: file_answer("The predictions.", uploads.PARQUET[0]), **problems(None, 404, 409)},
         openapi_extra=requires("predict", "read"),
     )
     def result(request: Request, job_id: str) -> Response:
@@ -97,7 +97,3 @@ def _check_open(jobs: Jobs, caller: str) -> None:
     waiting = len(jobs.list(KIND, "queued", _MOST_WAITING, actor=caller))
     if waiting >= _MOST_WAITING:
         raise TooManyRequests(f"{waiting} of your files wait for their predictions already.", retry_after=60)
-
-
-def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return problems(None, *statuses)

@@ -1,11 +1,8 @@
-"""What the API reference says of requests and answers; the fields come from the registry."""
+"""What the API reference says of requests; the fields come from the registry."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from serving.resolve import Needs
@@ -33,27 +30,6 @@ _WHAT_IF = {
     "default": False,
     "description": "Try something out: answered, logged and explained like any other, and not counted by monitoring.",
 }
-
-
-class Prediction(BaseModel):
-    """One prediction; the fields that were sent come back with it."""
-
-    model_config = ConfigDict(extra="allow")
-
-    prediction_id: str = Field(description="Sorts by time; GET /predictions/{id} traces it.")
-    class_: str = Field(alias="class")
-    probability: float = Field(ge=0, le=1, description="Calibrated probability of the positive class.")
-    model_version: str
-    features_as_of: dict[str, datetime | None] = Field(
-        description="Feature view -> when its values became known, UTC; null where nothing is known."
-    )
-    stale: list[str] = Field(description="Feature views that are older than they promise.")
-
-
-class PredictResponse(BaseModel):
-    """As many predictions as entities, in their order."""
-
-    predictions: list[Prediction]
 
 
 def request_body(needs: Needs | None) -> dict[str, Any]:

@@ -30,9 +30,17 @@ from core.service import (
 )
 from core.settings import Settings
 from serving import entities, lineage, model_store
+from serving.answers import (
+    AvailableModels,
+    EntityFeatures,
+    ExplainedPrediction,
+    LearnedFrom,
+    PredictResponse,
+    TracedPrediction,
+)
 from serving.batch import jobs_of
 from serving.batch_routes import add_batch_routes
-from serving.documents import PredictResponse, entity_parameter, request_body
+from serving.documents import entity_parameter, request_body
 from serving.explain import Explainer
 from serving.live import Live
 from serving.log import PredictionIds, PredictionLog
@@ -169,6 +177,7 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
         "/models/available",
         tags=["models"],
         summary="The model versions that this machine can serve, and the one that it does",
+        responses=problems(AvailableModels),
         openapi_extra=requires("predict", "read"),
     )
     async def models() -> Response:
@@ -179,7 +188,7 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
         "/models/{version}/learned-from",
         tags=["models"],
         summary="Some of the rows that a version learned from, a list a feature",
-        responses=problems(None, 404, 422, 503),
+        responses=problems(LearnedFrom, 404, 422, 503),
         openapi_extra=requires("read"),
     )
     def learned_from(version: str, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 1000) -> Response:
@@ -189,7 +198,7 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
         "/predictions/{prediction_id}",
         tags=["predictions"],
         summary="What a prediction was made of, and where that came from",
-        responses=problems(None, 404),
+        responses=problems(TracedPrediction, 404),
         openapi_extra=requires("predict", "read"),
     )
     async def prediction(request: Request, prediction_id: str) -> Response:
@@ -202,7 +211,7 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
         "/explain/{prediction_id}",
         tags=["predictions"],
         summary="What each feature contributed to a prediction, by the model that made it",
-        responses=problems(None, 404, 409),
+        responses=problems(ExplainedPrediction, 404, 409),
         openapi_extra=requires("predict", "read"),
     )
     async def explain(request: Request, prediction_id: str) -> Response:
@@ -215,7 +224,7 @@ def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_pa
         "/features/{entity:path}",
         tags=["features"],
         summary="What the online store knows of an entity: values by view, their age, and what each view promises",
-        responses=problems(None, 404, 422, 503),
+        responses=problems(EntityFeatures, 404, 422, 503),
         openapi_extra=requires("predict", "read", parameters=[entity_in_path]),
     )
     async def features(entity: str = Path(include_in_schema=False)) -> Response:

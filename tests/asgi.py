@@ -9,6 +9,9 @@ from typing import Any, Self
 
 import httpx
 
+from core.service.harden import Harden
+from tests.contract import Contract
+
 _PATIENCE = 30  # seconds after which a test that hangs fails instead
 
 
@@ -18,7 +21,8 @@ class Api:
     Parameters
     ----------
     app : ASGI application
-        With or without lifespan; an exception that leaves it is answered with a bare 500, as a server would.
+        With or without lifespan; an exception that leaves it is answered with a bare 500, as a server would. A good
+        answer of a service must be what its API reference says.
     """
 
     def __init__(self, app: Any) -> None:
@@ -28,8 +32,11 @@ class Api:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://localhost"
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://localhost",
+            event_hooks={"response": [self._check] if isinstance(app, Harden) else []},
         )
+        self._contract: Contract | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,6 +81,13 @@ class Api:
     def predict(self, *entities: dict[str, Any], **options: Any) -> httpx.Response:
         """Ask for predictions as a client would."""
         return self.post("/predict", json={"entities": list(entities)}, **options)
+
+    async def _check(self, answer: httpx.Response) -> None:
+        document = self.app.app.openapi()  # another one once the definitions are applied anew
+        if self._contract is None or self._contract.document is not document:
+            self._contract = Contract(document)
+        await answer.aread()
+        self._contract.check(answer)
 
     async def _start(self) -> None:
         self._task = asyncio.create_task(

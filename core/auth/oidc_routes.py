@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 
+from core.auth.answers import Session
 from core.auth.documents import Identity
 from core.auth.work import admitted, do
 from core.service import PUBLIC, json_response, problems, requires
@@ -17,7 +18,7 @@ def add_oidc_routes(app: FastAPI) -> None:
         tags=["log-in"],
         summary="Get a session token for an ID token of the configured provider, once",
         openapi_extra=requires(PUBLIC),
-        responses=problems(None, 401, 404, 422, 429, 503),
+        responses=problems(Session, 401, 404, 422, 429, 503),
     )
     async def exchange(request: Request, body: Identity) -> Response:
         address = await admitted(request)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 
+from core.auth.answers import LinkAsked, PasswordChosen, ResetLink
 from core.auth.documents import ByLink, Forgot, Name
 from core.auth.postbox import Postbox
 from core.auth.work import admitted, do
-from core.service import PUBLIC, json_response, principal, problems, requires
+from core.service import PUBLIC, answer, json_response, principal, problems, requires
 
 
 def add_reset_routes(app: FastAPI) -> None:
@@ -26,7 +27,7 @@ def add_reset_routes(app: FastAPI) -> None:
         summary="Make a link with which a user chooses a new password, once; it is shown once",
         status_code=201,
         openapi_extra=requires("admin"),
-        responses=problems(None, 401, 403, 404, 409, 422, 429, 503),
+        responses={201: answer(ResetLink), **problems(None, 401, 403, 404, 409, 422, 429, 503)},
     )
     async def make_link(request: Request, name: Name) -> Response:
         by = principal(request).name
@@ -38,7 +39,7 @@ def add_reset_routes(app: FastAPI) -> None:
         summary="Ask for a link by mail; the answer is the same whether there is such a user",
         status_code=202,
         openapi_extra=requires(PUBLIC),
-        responses=problems(None, 422, 429, 503),
+        responses={202: answer(LinkAsked), **problems(None, 422, 429, 503)},
     )
     async def forgot(request: Request, body: Forgot) -> Response:
         address = await admitted(request)
@@ -50,7 +51,7 @@ def add_reset_routes(app: FastAPI) -> None:
         tags=["log-in"],
         summary="Choose a new password by a link: it is used up, and all sessions end",
         openapi_extra=requires(PUBLIC),
-        responses=problems(None, 403, 422, 429, 503),
+        responses=problems(PasswordChosen, 403, 422, 429, 503),
     )
     async def reset(request: Request, body: ByLink) -> Response:
         address = await admitted(request)

@@ -8,13 +8,28 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 
 from core.auth.accounts import Accounts
+from core.auth.answers import (
+    AuditRecords,
+    Caller,
+    KeyMade,
+    KeyRevoked,
+    KeyRotated,
+    Keys,
+    PasswordGiven,
+    Session,
+    SessionEnded,
+    UserAdded,
+    UserChanged,
+    UserRemoved,
+    Users,
+)
 from core.auth.documents import Change, LogIn, Moment, Name, NewKey, NewPassword, NewUser, Refresh, Rotation
 from core.auth.oidc_routes import add_oidc_routes
 from core.auth.principal import SELF
 from core.auth.reset_routes import add_reset_routes
 from core.auth.work import admitted, do
 from core.errors import Forbidden
-from core.service import PUBLIC, json_response, principal, problems, requires
+from core.service import PUBLIC, Told, answer, json_response, principal, problems, requires
 
 
 def add_auth_routes(app: FastAPI) -> None:
@@ -32,7 +47,7 @@ def _add_log_in(app: FastAPI) -> None:
         tags=["log-in"],
         summary="Get a session token",
         openapi_extra=requires(PUBLIC),
-        responses=problems(None, 401, 422, 429, 503),
+        responses=problems(Session, 401, 422, 429, 503),
     )
     async def log_in(request: Request, body: LogIn) -> Response:
         address = await admitted(request)
@@ -44,7 +59,7 @@ def _add_log_in(app: FastAPI) -> None:
         tags=["log-in"],
         summary="Exchange a token for a new one",
         openapi_extra=requires(PUBLIC),
-        responses=problems(None, 401, 422, 429, 503),
+        responses=problems(Session, 401, 422, 429, 503),
     )
     async def refresh(request: Request, body: Refresh) -> Response:
         await admitted(request)
@@ -55,7 +70,7 @@ def _add_log_in(app: FastAPI) -> None:
         tags=["log-in"],
         summary="End the session",
         openapi_extra=requires(SELF),
-        responses=problems(None, 401, 403, 429, 503),
+        responses=problems(SessionEnded, 401, 403, 429, 503),
     )
     async def log_out(request: Request) -> Response:
         caller = principal(request)
@@ -67,7 +82,7 @@ def _add_log_in(app: FastAPI) -> None:
         tags=["log-in"],
         summary="Who am I, and what may I do?",
         openapi_extra=requires(SELF, "predict", "read", "data", "train"),
-        responses=problems(None, 401, 403, 429, 503),
+        responses=problems(Caller, 401, 403, 429, 503),
     )
     async def me(request: Request) -> Response:
         caller = principal(request)
@@ -78,7 +93,7 @@ def _add_log_in(app: FastAPI) -> None:
         tags=["log-in"],
         summary="Change one's own password: all sessions end, and a new one starts",
         openapi_extra=requires(SELF),
-        responses=problems(None, 401, 403, 422, 429, 503),
+        responses=problems(Session, 401, 403, 422, 429, 503),
     )
     async def password(request: Request, body: NewPassword) -> Response:
         caller = principal(request)
@@ -91,20 +106,30 @@ def _add_log_in(app: FastAPI) -> None:
 
 
 def _add_users(app: FastAPI) -> None:
-    refusals = problems(None, 401, 403, 404, 409, 422, 429, 503)
-    shared: dict[str, Any] = {"tags": ["users"], "openapi_extra": requires("admin"), "responses": refusals}
+    shared: dict[str, Any] = {"tags": ["users"], "openapi_extra": requires("admin")}
 
-    @app.get("/users", summary="Every user", **shared)
+    @app.get("/users", summary="Every user", responses=_answers(Users), **shared)
     async def users(request: Request) -> Response:
         return json_response({"users": await do(request, lambda a: a.users.all(), changes=False)})
 
-    @app.post("/users", summary="Add a user; the password is shown once", status_code=201, **shared)
+    @app.post(
+        "/users",
+        summary="Add a user; the password is shown once",
+        status_code=201,
+        responses=_answers(UserAdded, 201),
+        **shared,
+    )
     async def add(request: Request, body: NewUser) -> Response:
         by = principal(request).name
         chosen = await do(request, lambda a: a.users.add(body.name, body.role, by=by, email=body.email))
         return json_response({"name": body.name, "role": body.role, "password": chosen, "must_change": True}, 201)
 
-    @app.patch("/users/{name}", summary="Give a user another role or mail address, disable or enable them", **shared)
+    @app.patch(
+        "/users/{name}",
+        summary="Give a user another role or mail address, disable or enable them",
+        responses=_answers(UserChanged),
+        **shared,
+    )
     async def change(request: Request, name: Name, body: Change) -> Response:
         caller = principal(request)
 
@@ -121,17 +146,27 @@ def _add_users(app: FastAPI) -> None:
         await do(request, work)
         return json_response({"name": name, **body.model_dump(exclude_unset=True)})
 
-    @app.delete("/users/{name}", summary="Remove a user", **shared)
+    @app.delete("/users/{name}", summary="Remove a user", responses=_answers(UserRemoved), **shared)
     async def remove(request: Request, name: Name) -> Response:
         await do(request, lambda a: a.users.remove(name, by=principal(request).name))
         return json_response({"name": name, "removed": True})
 
-    @app.post("/users/{name}/reset", summary="Give a user a new password, shown once", **shared)
+    @app.post(
+        "/users/{name}/reset",
+        summary="Give a user a new password, shown once",
+        responses=_answers(PasswordGiven),
+        **shared,
+    )
     async def reset(request: Request, name: Name) -> Response:
         chosen = await do(request, lambda a: a.users.reset(name, by=principal(request).name))
         return json_response({"name": name, "password": chosen, "must_change": True})
 
-    @app.get("/audit", summary="Who did what, newest first", **{**shared, "tags": ["audit"]})
+    @app.get(
+        "/audit",
+        summary="Who did what, newest first",
+        responses=_answers(AuditRecords),
+        **{**shared, "tags": ["audit"]},
+    )
     async def audit(
         request: Request,
         since: Moment | None = None,
@@ -148,14 +183,19 @@ def _add_users(app: FastAPI) -> None:
 
 
 def _add_keys(app: FastAPI) -> None:
-    refusals = problems(None, 401, 403, 404, 409, 422, 429, 503)
-    shared: dict[str, Any] = {"tags": ["keys"], "openapi_extra": requires("admin"), "responses": refusals}
+    shared: dict[str, Any] = {"tags": ["keys"], "openapi_extra": requires("admin")}
 
-    @app.get("/keys", summary="Every key, without its secret", **shared)
+    @app.get("/keys", summary="Every key, without its secret", responses=_answers(Keys), **shared)
     async def keys(request: Request) -> Response:
         return json_response({"keys": await do(request, lambda a: a.keys.all(), changes=False)})
 
-    @app.post("/keys", summary="Make a key; it is shown once", status_code=201, **shared)
+    @app.post(
+        "/keys",
+        summary="Make a key; it is shown once",
+        status_code=201,
+        responses=_answers(KeyMade, 201),
+        **shared,
+    )
     async def create(request: Request, body: NewKey) -> Response:
         caller = principal(request)
         if lacking := [scope for scope in body.scopes if not caller.may(scope)]:
@@ -170,13 +210,23 @@ def _add_keys(app: FastAPI) -> None:
         key, facts = await do(request, work)
         return json_response({"key": key, **facts}, 201)
 
-    @app.post("/keys/{key_id}/rotate", summary="Give a key a new secret; the old one stays good a while", **shared)
+    @app.post(
+        "/keys/{key_id}/rotate",
+        summary="Give a key a new secret; the old one stays good a while",
+        responses=_answers(KeyRotated),
+        **shared,
+    )
     async def rotate(request: Request, key_id: Name, body: Rotation | None = None) -> Response:
         grace = timedelta(minutes=(body or Rotation()).grace_minutes)
         key = await do(request, lambda a: a.keys.rotate(key_id, by=principal(request).name, grace=grace))
         return json_response({"id": key_id, "key": key})
 
-    @app.delete("/keys/{key_id}", summary="Revoke a key", **shared)
+    @app.delete("/keys/{key_id}", summary="Revoke a key", responses=_answers(KeyRevoked), **shared)
     async def revoke(request: Request, key_id: Name) -> Response:
         await do(request, lambda a: a.keys.revoke(key_id, by=principal(request).name))
         return json_response({"id": key_id, "revoked": True})
+
+
+def _answers(good: type[Told], status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """Return what a route for administrators answers: where all goes well, and where not."""
+    return {status: answer(good), **problems(None, 401, 403, 404, 409, 422, 429, 503)}

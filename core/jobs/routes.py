@@ -6,37 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Header, Query, Request, Response
 
+from core.jobs.answers import JobLines, JobList, JobState, queued
 from core.jobs.ids import KEY
 from core.jobs.jobs import MAX_LISTED
 from core.jobs.metrics import job_gauges
 from core.jobs.model import Status
-from core.service import add_gauges, json_response, principal, problems, requires
+from core.service import add_gauges, answer, json_response, principal, problems, requires
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from core.jobs.jobs import Jobs
     from core.jobs.model import Job
-
-_EXAMPLE: dict[str, Any] = {
-    "id": "import-0123456789abcdef0123",
-    "kind": "import",
-    "status": "running",
-    "progress": 0.5,
-    "step": "import",
-    "steps": [{"name": "import", "status": "running", "started_at": "2026-01-01T00:00:00Z", "ended_at": None}],
-    "actor": "anna",
-    "attempt": 1,
-    "created_at": "2026-01-01T00:00:00Z",
-    "started_at": "2026-01-01T00:00:00Z",
-    "ended_at": None,
-    "arguments": {},
-    "result": None,
-    "error": None,
-    "note": "Fetching 2024-03-01 00:00 .. 2024-03-08 00:00 UTC payments",
-}
-JOB = {"description": "The job.", "content": {"application/json": {"example": _EXAMPLE}}}
-
 
 IdempotencyKey = Annotated[
     str | None, Header(pattern=KEY, description="The same key again gives the same job. Visible ASCII characters.")
@@ -45,11 +26,7 @@ IdempotencyKey = Annotated[
 
 def accepted(kind: str) -> dict[str, Any]:
     """Return what a route's ``responses`` say of 202, where it starts a job of this kind."""
-    example = {"id": f"{kind}-0123456789abcdef0123", "kind": kind, "status": "queued"}
-    return {
-        "description": "The job, queued; Location says where to look at it.",
-        "content": {"application/json": {"example": example}},
-    }
+    return {**answer(JobState, queued(kind)), "description": "The job, queued; Location says where to look at it."}
 
 
 def started(job: Job, prefix: str = "", **more: Any) -> Response:
@@ -92,7 +69,9 @@ def add_job_routes(
     base: dict[str, Any] = {"tags": ["jobs"]}
     add_gauges(app, "jobs", lambda: job_gauges(jobs))
 
-    @app.get(f"{prefix}/jobs", summary="Jobs, newest first", openapi_extra=look, responses=problems(None, 422), **base)
+    @app.get(
+        f"{prefix}/jobs", summary="Jobs, newest first", openapi_extra=look, responses=problems(JobList, 422), **base
+    )
     def list_jobs(
         request: Request,
         kind: Annotated[str | None, Query(max_length=80)] = None,
@@ -106,7 +85,7 @@ def add_job_routes(
         f"{prefix}/jobs/{{job_id}}",
         summary="One job: status, progress, steps, result or error",
         openapi_extra=look,
-        responses={200: JOB, **problems(None, 404)},
+        responses=problems(JobState, 404),
         **base,
     )
     def get_job(request: Request, job_id: str) -> Response:
@@ -116,7 +95,7 @@ def add_job_routes(
         f"{prefix}/jobs/{{job_id}}/log",
         summary="The lines of a job's log, also while it runs",
         openapi_extra=look,
-        responses=problems(None, 404, 422),
+        responses=problems(JobLines, 404, 422),
         **base,
     )
     def get_log(
@@ -131,7 +110,7 @@ def add_job_routes(
         f"{prefix}/jobs/{{job_id}}/cancel",
         summary="Stop a job; what its steps have finished stays",
         openapi_extra=requires(scope),
-        responses={200: JOB, **problems(None, 404, 409)},
+        responses=problems(JobState, 404, 409),
         **base,
     )
     def cancel_job(request: Request, job_id: str) -> Response:
@@ -142,7 +121,7 @@ def add_job_routes(
         summary="Let a failed or cancelled job go on where it stopped",
         openapi_extra=requires(scope),
         status_code=202,
-        responses={202: JOB, **problems(None, 404, 409)},
+        responses={202: answer(JobState), **problems(None, 404, 409)},
         **base,
     )
     def retry_job(request: Request, job_id: str) -> Response:

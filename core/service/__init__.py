@@ -11,6 +11,7 @@ Routes do their work and raise the errors of :mod:`core.errors`; each names the 
 """
 
 from core.service.access import PUBLIC, principal, requires
+from core.service.answers import Told, answer, file_answer, text_answer
 from core.service.app import create_app
 from core.service.harden import harden
 from core.service.health import Check
@@ -21,9 +22,12 @@ __all__ = [
     "PUBLIC",
     "Check",
     "Problem",
+    "Told",
     "add_gauges",
     "add_told",
+    "answer",
     "create_app",
+    "file_answer",
     "gauge",
     "harden",
     "json_response",
@@ -31,4 +35,5 @@ __all__ = [
     "problem_response",
     "problems",
     "requires",
+    "text_answer",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from core.auth import Accounts, Guard
 from core.database import database
@@ -116,6 +117,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document with both versions of the paths and both ways to send a key."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _add_examples(schema, app)
         _add_problems(schema)
         schema["servers"] = [{"url": "/v1"}, {"url": "/"}]
         schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
@@ -123,6 +125,19 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemes["api_key"] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _add_examples(schema: dict[str, Any], app: FastAPI) -> None:
+    """Put in the examples of answers whole: the framework leaves out what is null in them."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods or ():
+            documented = schema["paths"][route.path_format][method.lower()]["responses"]
+            for status, told in route.responses.items():
+                for kind, content in told.get("content", {}).items():
+                    if "example" in content:
+                        documented[str(status)]["content"][kind]["example"] = content["example"]
 
 
 def _add_problems(schema: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from fastapi import FastAPI, Response
 
 from core.errors import PunctualError
 from core.service.access import PUBLIC, requires
-from core.service.problems import json_response
+from core.service.answers import Health, Live, answer
+from core.service.problems import json_response, problems
 
 log = logging.getLogger("punctual.service")
 
@@ -45,10 +46,17 @@ def add_health(app: FastAPI, name: str, checks: Mapping[str, Check], spare: Coll
         content = {"service": name, "status": status, "live": True, "dependencies": found}
         return json_response(content, 200 if good else 503)
 
-    @app.get("/health/live", tags=["operations"], summary="Is the process alive?", openapi_extra=requires(PUBLIC))
+    @app.get(
+        "/health/live",
+        tags=["operations"],
+        summary="Is the process alive?",
+        openapi_extra=requires(PUBLIC),
+        responses=problems(Live),
+    )
     async def live() -> Response:
         return json_response({"service": name, "live": True})
 
+    away = {**answer(Health, Health.away), "description": "Not ready; the body says which dependency is away."}
     for path in ("/health", "/health/ready"):
         app.get(
             path,
@@ -56,7 +64,7 @@ def add_health(app: FastAPI, name: str, checks: Mapping[str, Check], spare: Coll
             summary="Is the service ready, and how is what it depends on?",
             openapi_extra=requires(PUBLIC),
             operation_id=f"ready{path.replace('/', '_')}",
-            responses={503: {"description": "Not ready; the body says which dependency is away."}},
+            responses={**problems(Health), 503: away},
         )(ready)
 
 

@@ -33,6 +33,7 @@ from psutil import pid_exists
 
 from core.server import METRICS_DIR
 from core.service.access import requires
+from core.service.answers import text_answer
 from core.service.resources import resources
 
 # prometheus_client decides while it is imported where it counts, by a variable that Feast sets to a folder of its own,
@@ -50,6 +51,7 @@ _LABELS = ("service", "method", "route", "status")
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER = "other"
 _TOLD_SECONDS = 1.0
+_EXAMPLE = '# TYPE punctual_up gauge\npunctual_up{service="data"} 1.0\n'
 # From half a millisecond, where a prediction is, to ten seconds, where a request is about to be cut off.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -169,7 +171,7 @@ def add_metrics(app: FastAPI, service: str) -> None:
         summary="Metrics for Prometheus",
         openapi_extra=requires("read"),
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}},
+        responses={200: text_answer("The metrics, in Prometheus' text format.", "text/plain", _EXAMPLE)},
     )
     async def metrics() -> Response:
         _tell(app)

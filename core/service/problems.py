@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from core.errors import InvalidRequest, PunctualError, Unauthenticated, Unavailable
 from core.logs import correlation_id
+from core.service.answers import Told, answer
 
 log = logging.getLogger("punctual.service")
 
@@ -42,12 +43,12 @@ class Problem(BaseModel):
     errors: list[Offence] = []
 
 
-def problems(good: type[BaseModel] | None, *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what a route's ``responses`` are: the model of a good answer, and problem details for ``statuses``."""
+def problems(good: type[Told] | None, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what a route's ``responses`` are: a good answer (200), and problem details for ``statuses``."""
     found: dict[int | str, dict[str, Any]] = {
         status: {"model": Problem, "content": {"application/problem+json": {}}} for status in statuses
     }
-    return {200: {"model": good}, **found} if good else found
+    return {200: answer(good), **found} if good else found
 
 
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

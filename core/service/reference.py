@@ -74,6 +74,12 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         for status, answer in sorted(operation.get("responses", {}).items())
     )
     parts.append(f"<table>{answers}</table>")
+    for status, answer in sorted(operation.get("responses", {}).items()):
+        for kind, content in answer.get("content", {}).items():
+            if "example" in content:
+                shown = content["example"]
+                text = shown if isinstance(shown, str) else json.dumps(shown, indent=2, ensure_ascii=False)
+                parts.append(f"<p>{escape(status)}, <code>{escape(kind)}</code>:</p><pre>{escape(text)}</pre>")
     return (
         f"<details><summary><b>{escape(method)}</b> <code>{escape(path)}</code> "
         f"{escape(operation.get('summary', ''))}</summary>{''.join(parts)}</details>"
