@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from croniter import croniter  # type: ignore[import-untyped]  # as DBOS does
 from dbos import DBOS, ScheduleInput
 
 from core.clock import SystemClock
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("punctual.jobs")
 
 _LEAD_SECONDS = 1.0
-_LOOKS = 5  # for jobs that were given up or cancelled: once in so many times
+_LOOKS = 5  # for jobs that were given up or cancelled, and moments that were missed: once in so many times
 _LOOK_BACK = timedelta(hours=1)  # from the last look that told of all; the database's clock may be another
 _QUEUE_SECONDS = 1.0  # a look is several statements, and most find nothing
 _STOP_SECONDS = 15.0
+_SECOND = timedelta(seconds=1)
 # A job that takes the service with it each time (no memory, say) is given up at some time.
 _RECOVERIES = 20
 
@@ -62,6 +64,7 @@ class Executor:
         self._idle = threading.Condition()
         self._told: set[tuple[str, int]] = set()  # jobs, with their attempt
         self._told_until: datetime | None = None
+        self._caught_up: dict[str, datetime] = {}  # the last moment of each schedule
         self._thread = threading.Thread(target=self._lead, name="jobs-lead", daemon=True)
         self.leads = False
 
@@ -87,6 +90,7 @@ class Executor:
                 self._try()
             elif looks % _LOOKS == 0:
                 self._tell_of_the_stopped()
+                self._catch_up()
 
     def _try(self) -> None:
         try:
@@ -128,6 +132,30 @@ class Executor:
         else:
             self._told_until = now - _LOOK_BACK
 
+    def _catch_up(self) -> None:
+        """Start what a schedule's last moment should have started, if nobody was there then.
+
+        DBOS itself would make up for each moment that was missed; the last one takes in all that the others would have.
+        """
+        if not self._schedules:
+            return
+        now = SystemClock().now()
+        try:
+            with unavailable(self._store):
+                fired = {known["schedule_name"]: known["last_fired_at"] for known in self._client.list_schedules()}
+                for schedule in self._schedules:
+                    moment = croniter(schedule.cron, now, second_at_beginning=True).get_prev(datetime)
+                    last = fired.get(schedule.name)
+                    if last is None or datetime.fromisoformat(last) >= moment:
+                        continue
+                    if self._caught_up.get(schedule.name) == moment:
+                        continue
+                    # It has the id that DBOS' own clock gives it, and so there is one of it, whoever comes first.
+                    self._client.backfill_schedule(schedule.name, moment - _SECOND, moment + _SECOND)
+                    self._caught_up[schedule.name] = moment
+        except DatabaseUnavailable as error:
+            log.warning("moments that were missed cannot be made up for yet", extra={"detail": words(error)})
+
     def _reign(self) -> None:
         self._stopping = threading.Event()
         config: DBOSConfig = {
@@ -158,8 +186,9 @@ class Executor:
         wanted = [
             ScheduleInput(schedule_name=s.name, workflow_fn=ticks[s.name], schedule=s.cron) for s in self._schedules
         ]
+        crons = {s.name: s.cron for s in self._schedules}
         for old in DBOS.list_schedules():
-            if old["schedule_name"] not in ticks:
+            if crons.get(old["schedule_name"]) != old["schedule"]:  # what has changed has missed nothing
                 DBOS.delete_schedule(old["schedule_name"])
         if wanted:
             DBOS.apply_schedules(wanted)

@@ -9,10 +9,11 @@ import pytest
 
 from core.clock import SystemClock
 from core.jobs import Jobs, Work
+from core.jobs.ids import new_id
 from core.settings import Settings
 from core.windows import Window
 from ingestion.fetch import fetch_window
-from ingestion.flow import KIND
+from ingestion.flow import KIND, start_key
 from ingestion.triggers import NewDataWatch, new_data, on_schedule
 from tests.core.jobs.world import finished, until
 from tests.ingestion.loans import Loans, window
@@ -114,6 +115,33 @@ def test_the_clock_starts_flows_and_a_schedule_that_is_gone_does_not(loans):
         assert len(without.list()) == count + 1
     finally:
         without.close()
+
+
+@pytest.mark.slow
+def test_of_all_that_a_schedule_has_missed_the_last_moment_is_made_up_for_once(loans):
+    hour = (SystemClock().now() + timedelta(hours=12)).hour  # it does not come round while this runs
+    for cron, fired, flows in (
+        (f"0 {hour} * * *", None, 0),  # it is new
+        (f"0 {hour} * * *", timedelta(days=10), 1),
+        (f"0 {hour} * * *", None, 1),  # it was made up for by the process before
+        (f"30 {hour} * * *", None, 1),  # it is another, and has missed nothing
+    ):
+        jobs = flow_jobs(loans)
+        jobs.schedule("flow", cron, on_schedule(jobs))
+        jobs.launch()
+        try:
+            if fired is not None:
+                jobs._client._sys_db.update_last_fired_at("flow", (SystemClock().now() - fired).isoformat())
+            until(lambda jobs=jobs, flows=flows: len(jobs.list(KIND, "done")) == flows, "the flow")
+            jobs._executor._catch_up()
+            assert len(jobs._client.list_workflows(name="schedule-flow")) == flows
+            made = jobs.list()
+        finally:
+            jobs.close()
+    (flow,) = made
+    day = flow.created_at - timedelta(hours=12)
+    moment = day.replace(hour=hour, minute=0, second=0, microsecond=0)
+    assert flow.id == new_id(KIND, start_key("schedule", moment), "schedule")
 
 
 def test_windows_of_the_loans(loans):
