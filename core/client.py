@@ -52,16 +52,6 @@ class _Client:
         """Close the connections."""
         self.http.close()
 
-    def health(self) -> dict[str, Any]:
-        """Return the service's health.
-
-        Raises
-        ------
-        ServiceUnavailable
-            When it does not answer, or is not ready.
-        """
-        return dict(self.http.call("GET", "/health", retry=False).json())
-
     def job(self, job_id: str) -> JobView:
         """Return a job of this service."""
         return view(JobView, self.http.call("GET", f"{self._jobs}/{job_id}"))

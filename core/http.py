@@ -17,7 +17,7 @@ import orjson
 import stamina
 
 from core import errors
-from core.errors import PunctualError, ServiceUnavailable, TooManyRequests
+from core.errors import PunctualError, ServiceUnavailable, TooManyRequests, Unavailable
 from core.logs import correlation_id
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _ATTEMPTS = 4
 _FAILURES = 5  # in a row, and the breaker opens
 _OPEN_SECONDS = 5.0
 _MOST_BYTES = 64_000_000
+_AWAY = frozenset((502, 503, 504))
+_OURS = "urn:punctual:problem:"  # what the types of our services' problem details begin with
 _SAFE = frozenset(("GET", "HEAD"))
 _BY_STATUS: dict[int, type[PunctualError]] = {
     401: errors.Unauthenticated,
@@ -55,7 +57,7 @@ class Answer:
     service : str
         Whose it is.
     status : int
-        HTTP status, 200 to 299.
+        HTTP status; 200 to 299 for all that :meth:`HttpClient.call` returns.
     headers : mapping
         Case-insensitive.
     body : bytes
@@ -66,6 +68,11 @@ class Answer:
     status: int
     headers: httpx.Headers
     body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it is what was asked for; no service of ours sends one elsewhere."""
+        return httpx.codes.is_success(self.status)
 
     def json(self) -> Any:
         """Return the body read as JSON.
@@ -164,8 +171,8 @@ class HttpClient:
         Raises
         ------
         ServiceUnavailable
-            When the service does not answer, answers with an error of its own or with half an answer, or has done so
-            often just now (the breaker is open).
+            When the service does not answer, answers with an error of its own (in its words) or with half an answer, or
+            often did not answer just now (the breaker is open).
         PunctualError
             The service's own refusal (401, 403, 404, 409, 413, 422, 429), in its words.
         """
@@ -188,12 +195,15 @@ class HttpClient:
         from pybreaker import CircuitBreakerError
 
         try:
-            return self._breaker.call(self._send, method, path, given)
+            answer = self._breaker.call(self._send, method, path, given)
         except CircuitBreakerError as error:
             raise ServiceUnavailable(
                 f"The {self.name} service at {self.base_url} failed {_FAILURES} times in a row.",
                 hint=f"It is left alone for {_OPEN_SECONDS:g} s; see its /health.",
             ) from error
+        if not answer.is_success:
+            raise _refusal(answer)
+        return answer
 
     def _send(self, method: str, path: str, given: dict[str, Any]) -> Answer:
         start = time.perf_counter()
@@ -209,8 +219,8 @@ class HttpClient:
         facts = {"service": self.name, "method": method, "path": path, "status": response.status_code}
         log.debug("called", extra={**facts, "milliseconds": round((time.perf_counter() - start) * 1000, 1)})
         answer = Answer(self.name, response.status_code, response.headers, body)
-        if not response.is_success:  # nor does any service of ours send one elsewhere
-            raise _refusal(answer)
+        if answer.status in _AWAY and not _is_ours(answer):
+            raise _refusal(answer)  # within the breaker, which counts it
         return answer
 
 
@@ -222,8 +232,8 @@ def _breaker(url: str) -> CircuitBreaker:
     return CircuitBreaker(
         fail_max=_FAILURES,
         reset_timeout=_OPEN_SECONDS,
-        # A client's own mistake says nothing about the service.
-        exclude=[lambda error: not isinstance(error, ServiceUnavailable)],
+        # What is wrong with a request says nothing about the service.
+        exclude=[lambda error: not isinstance(error, Unavailable)],
         name=url,
         throw_new_error_on_trip=False,
     )
@@ -241,14 +251,28 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
     return b"".join(parts)
 
 
-def _refusal(answer: Answer) -> PunctualError:
+def _members(answer: Answer) -> dict[str, Any]:
+    """Return the problem details of an answer, or nothing where it has none."""
     try:
         members = orjson.loads(answer.body)
-        detail = str(members["detail"])
-    except (ValueError, KeyError, TypeError):
-        members, detail = {}, f"It answered {answer.status} without saying why."
-    context = {k: members[k] for k in ("errors", "correlation_id") if k in members}
+    except orjson.JSONDecodeError:
+        return {}
+    return members if isinstance(members, dict) and "detail" in members else {}
+
+
+def _is_ours(answer: Answer) -> bool:
+    """Say whether a service of ours says so itself: it is there, and what is away is away for this one route."""
+    return str(_members(answer).get("type")).startswith(_OURS)
+
+
+def _refusal(answer: Answer) -> PunctualError:
+    members = _members(answer)
+    detail = str(members.get("detail", f"It answered {answer.status} without saying why."))
+    context: dict[str, Any] = {k: members[k] for k in ("errors", "correlation_id") if k in members}
     kind = _BY_STATUS.get(answer.status)
+    if answer.status == 503 and _is_ours(answer):
+        kind = ServiceUnavailable
+        context["title"] = str(members.get("title", kind.title))
     if kind is None:
         return ServiceUnavailable(f"The {answer.service} service: {detail}", **context)
     wait = answer.headers.get("retry-after", "")

@@ -16,6 +16,7 @@ from core.errors import (
     ServiceUnavailable,
     TooManyRequests,
     Unauthenticated,
+    Unavailable,
 )
 from core.http import HttpClient
 from core.logs import correlation_id
@@ -182,6 +183,33 @@ def test_what_one_client_found_out_the_next_one_knows():
         with client(wire) as http, pytest.raises(ServiceUnavailable, match="5 times in a row"):
             http.call("POST", "/x")
         assert len(wire.requests) == 5
+
+
+def test_a_route_s_own_503_is_an_answer_and_shuts_off_nothing_else():
+    away = {"type": "urn:punctual:problem:service-unavailable", "title": "MLflow is away"}
+    refused = problem(503, "MLflow at http://mlflow fails.", **away)
+    with Wire(refused) as wire, client(wire) as http:
+        for _ in range(10):
+            with pytest.raises(ServiceUnavailable, match="MLflow at http://mlflow fails") as found:
+                http.call("POST", "/models")
+        assert found.value.message == "MLflow at http://mlflow fails."
+        assert found.value.problem()["title"] == "MLflow is away"
+        wire.acts = [refused, refused, says({"good": True})]
+        assert http.call("GET", "/models").json() == {"good": True}, "a read is tried again all the same"
+        wire.acts = [says({"jobs": []})]
+        assert http.call("POST", "/jobs").json() == {"jobs": []}
+    assert len(wire.requests) == 14
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_s_answer_for_a_service_that_is_gone_opens_the_breaker(status: int):
+    with Wire(says(b"<html>nobody there</html>", f"{status} No")) as wire, client(wire) as http:
+        for _ in range(5):
+            with pytest.raises(Unavailable, match="without saying why"):
+                http.call("POST", "/x")
+        with pytest.raises(ServiceUnavailable, match="5 times in a row"):
+            http.call("POST", "/x")
+    assert len(wire.requests) == 5
 
 
 def test_a_client_s_own_mistakes_do_not_open_the_breaker():
