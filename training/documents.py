@@ -1,8 +1,8 @@
-"""What clients of the training service send, and what they get, as the API reference shows it."""
+"""What clients of the training service send, as the API reference shows it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,19 +48,3 @@ class Reason(BaseModel):
         None, pattern=VERSION, description="The champion it was decided against: a 409 where it is another by now."
     )
     notify: _Notify = True
-
-
-ACCEPTED: dict[str, Any] = {
-    "description": "The job that trains.",
-    "content": {
-        "application/json": {
-            "example": {
-                "job_id": "train-0123456789abcdef0123",
-                "id": "train-0123456789abcdef0123",
-                "kind": "train",
-                "status": "queued",
-                "progress": 0.0,
-            }
-        }
-    },
-}

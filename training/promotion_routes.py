@@ -7,7 +7,9 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response
 
-from core.service import json_response, principal, problems, requires
+from core.service import answer, json_response, principal, problems, requires
+from core.service.answers import Move
+from training.answers import MoveRequested, Moves
 from training.documents import Reason, TrainRequest, VersionPath
 from training.ledger import Ledger, as_dict
 from training.promotion import ANY, Promotions
@@ -36,7 +38,7 @@ def add_promotion_routes(app: FastAPI, promotions: Callable[[], Promotions], mov
         "/training/models/{version}/promote",
         tags=["promotion"],
         summary="Make a version the champion, or ask for it where a second person must agree",
-        responses=problems(None, 404, 409, 422, 503),
+        responses={202: answer(MoveRequested), **problems(Move, 404, 409, 422, 503)},
         openapi_extra=_CHANGE,
     )
     def promote(request: Request, version: VersionPath, body: Reason) -> Response:
@@ -48,7 +50,7 @@ def add_promotion_routes(app: FastAPI, promotions: Callable[[], Promotions], mov
         "/training/models/{version}/approve",
         tags=["promotion"],
         summary="Agree to another person's request; it is carried out at once",
-        responses=problems(None, 403, 404, 409, 422, 503),
+        responses=problems(Move, 403, 404, 409, 422, 503),
         openapi_extra=_CHANGE,
     )
     def approve(request: Request, version: VersionPath) -> Response:
@@ -58,7 +60,7 @@ def add_promotion_routes(app: FastAPI, promotions: Callable[[], Promotions], mov
         "/training/rollback",
         tags=["promotion"],
         summary="Make the previous champion the champion again, at once",
-        responses=problems(None, 409, 422, 503),
+        responses=problems(Move, 409, 422, 503),
         openapi_extra=_CHANGE,
     )
     def rollback(request: Request, body: Reason) -> Response:
@@ -69,7 +71,7 @@ def add_promotion_routes(app: FastAPI, promotions: Callable[[], Promotions], mov
         "/training/promotions",
         tags=["promotion"],
         summary="The ledger: who put which version where, when, why, for how long; newest first",
-        responses=problems(None, 422, 503),
+        responses=problems(Moves, 422, 503),
         openapi_extra=_READ,
     )
     def ledger(

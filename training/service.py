@@ -18,16 +18,19 @@ from core.database import database
 from core.errors import Conflict, NoData, PunctualError
 from core.files import read_json
 from core.jobs import IdempotencyKey, Jobs, add_job_routes, started
+from core.jobs.answers import JobState
 from core.notify import Notifier
 from core.registry import VERSION, RegistryReader
 from core.repo import FeatureRepo
-from core.service import create_app, harden, json_response, problems, requires
+from core.service import answer, create_app, harden, json_response, problems, requires
 from core.settings import Settings
 from core.tables import Promotion
+from training.answers import Options, RegisteredVersions, TrainingJob, VersionInFull, Weeks
 from training.compare import compare, performance
 from training.compare_page import page
+from training.compared import Comparison
 from training.dataset import MANIFEST
-from training.documents import ACCEPTED, TrainRequest, VersionPath
+from training.documents import TrainRequest, VersionPath
 from training.jobs import KIND, register_training
 from training.ledger import Ledger, as_dict
 from training.overrides import Overrides, options
@@ -122,7 +125,7 @@ def _add_training(app: FastAPI, service: Service) -> None:
         tags=["training"],
         summary="Train: a job, with other candidates, parameters or rows if asked",
         status_code=202,
-        responses={202: ACCEPTED, **problems(None, 409, 422, 503)},
+        responses={202: answer(TrainingJob), **problems(None, 409, 422, 503)},
         openapi_extra=_CHANGE,
     )
     def train(
@@ -150,7 +153,7 @@ def _add_training(app: FastAPI, service: Service) -> None:
         "/training/status/{job_id}",
         tags=["training"],
         summary="How far a training job is, and what came of it",
-        responses=problems(None, 404),
+        responses=problems(JobState, 404),
         openapi_extra=_READ,
     )
     def status(job_id: str) -> Response:
@@ -160,6 +163,7 @@ def _add_training(app: FastAPI, service: Service) -> None:
         "/training/options",
         tags=["training"],
         summary="Candidates and the parameters that a run may set, with bounds and defaults",
+        responses=problems(Options),
         openapi_extra=_READ,
     )
     def available() -> Response:
@@ -168,12 +172,14 @@ def _add_training(app: FastAPI, service: Service) -> None:
 
 def _add_models(app: FastAPI, service: Service) -> None:
     repo, reader = service.repo, service.reader
+    both = problems(Comparison)
+    both[200]["content"]["text/html"] = {"schema": {"type": "string"}, "example": "<!doctype html>…"}
 
     @app.get(
         "/training/models",
         tags=["models"],
         summary="Every registered version: roles, metrics, lineage",
-        responses=problems(None, 503),
+        responses=problems(RegisteredVersions, 503),
         openapi_extra=_READ,
     )
     def models() -> Response:
@@ -183,7 +189,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         "/training/models/{version}",
         tags=["models"],
         summary="One version, with its parameters and where it has been",
-        responses=problems(None, 404, 422, 503),
+        responses=problems(VersionInFull, 404, 422, 503),
         openapi_extra=_READ,
     )
     def model(version: VersionPath) -> Response:
@@ -195,7 +201,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         "/training/models/{version}/performance",
         tags=["models"],
         summary="A version's metrics on the test rows, week by week",
-        responses=problems(None, 404, 409, 422, 503),
+        responses=problems(Weeks, 404, 409, 422, 503),
         openapi_extra=_READ,
     )
     def weeks(version: VersionPath) -> Response:
@@ -206,7 +212,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         "/training/compare",
         tags=["models"],
         summary="Two versions on the same test rows, as JSON or as a page with plots",
-        responses={200: {"content": {"text/html": {}}}, **problems(None, 404, 409, 422, 503)},
+        responses=both | problems(None, 404, 409, 422, 503),
         openapi_extra=_READ,
     )
     def two(

@@ -6,6 +6,7 @@ answer that they get.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -79,4 +80,32 @@ class Health(Told):
         **example,
         "status": "unavailable",
         "dependencies": {"database": {"status": "error", "milliseconds": 12.5, "detail": "It does not answer."}},
+    }
+
+
+class Move(Told):
+    """One act on the roles: who put which version where, when, why, for how long."""
+
+    id: int
+    action: Literal["promote", "rollback", "request"]
+    status: Literal["pending", "active", "ended", "refused"]
+    version: str
+    previous_version: str | None
+    requested_by: str
+    approved_by: str | None
+    reasons: list[str]
+    created_at: datetime
+    ended_at: datetime | None
+
+    example: ClassVar[dict[str, Any]] = {
+        "id": 7,
+        "action": "promote",
+        "status": "active",
+        "version": "2",
+        "previous_version": "1",
+        "requested_by": "ada",
+        "approved_by": None,
+        "reasons": ["better on the newest weeks"],
+        "created_at": "2026-01-01T00:00:00Z",
+        "ended_at": None,
     }

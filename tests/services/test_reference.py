@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 import serving.service
+import training.service
 from core.repo import FeatureRepo
 from core.settings import Settings
 from tests.cli.conftest import ROOT
@@ -19,6 +20,7 @@ from tests.contract import JSON, Contract
 
 BUILD: dict[str, Callable[..., Any]] = {
     "prediction": serving.service.build_app,
+    "training": training.service.build_app,
 }
 FORM = {"type": "object", "properties": {"rows": {"type": "integer"}}, "required": ["rows"]}
 
