@@ -14,6 +14,7 @@ from fastapi import FastAPI, Query, Response
 
 from core.errors import NotFound, TooManyRequests
 from core.service import json_response, problems, requires
+from ingestion.answers import Ids
 from ingestion.transform import feature_targets
 from stores.registry import open_store
 from stores.sql import connect, no_longer_than, quote, text
@@ -39,7 +40,7 @@ def add_entity_routes(app: FastAPI, repo: FeatureRepo) -> None:
         "/data/entities",
         tags=["data"],
         summary="Ids of entities that contain a text, the newest first",
-        responses=problems(None, 404, 422, 429),
+        responses=problems(Ids, 404, 422, 429),
         openapi_extra=requires("predict", "read", "data"),
     )
     def entities(

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 
 from core.repo import SPINE
 from core.service import json_response, problems, requires
+from ingestion.answers import Made
 from stores.raw import data_version
 from stores.registry import feature_service, feature_views, open_store
 from stores.sql import connect
@@ -27,7 +28,7 @@ def add_lineage_route(app: FastAPI, repo: FeatureRepo) -> None:
         "/data/lineage",
         tags=["data"],
         summary="What is made of what: raw tables, feature views, the feature service, the rows to learn from",
-        responses=problems(None),
+        responses=problems(Made),
         openapi_extra=_READ,
     )
     def show() -> Response:

@@ -12,24 +12,23 @@ from starlette.types import ASGIApp
 
 from core.auth import Accounts
 from core.auth.routes import add_auth_routes
-from core.client import Layer, PredictionClient, TrainingClient
+from core.client import PredictionClient, TrainingClient
 from core.database import database
-from core.files import read_json
 from core.jobs import IdempotencyKey, Jobs, accepted, add_job_routes, started
 from core.notify import Notifier
 from core.repo import FeatureRepo
 from core.service import add_gauges, create_app, harden, json_response, principal, problems, requires
+from core.service.answers import Move
 from core.settings import Settings
 from core.windows import list_windows
-from ingestion import versions
-from ingestion.documents import Columns, ImportRequest, MaterializeRequest, Nothing, RollbackRequest, Sort, Table, Where
+from ingestion.answers import FlowRunList
+from ingestion.documents import ImportRequest, MaterializeRequest, Nothing, RollbackRequest
 from ingestion.entities import add_entity_routes
 from ingestion.flow import KIND, STEPS, Flow
 from ingestion.flow_runs import FlowRuns
 from ingestion.lineage import add_lineage_route
+from ingestion.look_routes import add_look_routes
 from ingestion.metrics import freshness_gauges, window_gauges
-from ingestion.preview import MAX_ROWS, preview
-from ingestion.profile import profile
 from ingestion.step_jobs import APPLY, DATASET, IMPORT, MATERIALIZE, PREPROCESS, VALIDATE, check_views, register_steps
 from ingestion.steps import Steps
 from ingestion.triggers import NewDataWatch, on_schedule, start_flow
@@ -124,6 +123,7 @@ def build_app(repo: FeatureRepo, settings: Settings, steps: Steps | None = None)
         settings=settings,
     )
     _add_data(app, service)
+    add_look_routes(app, repo)
     add_entity_routes(app, repo)
     add_lineage_route(app, repo)
     _add_flow(app, service)
@@ -139,30 +139,39 @@ def _add_data(app: FastAPI, service: Service) -> None:
     job: dict[str, Any] = {
         "tags": ["data"],
         "status_code": 202,
-        "responses": {202: accepted(IMPORT), **problems(None, 409, 422, 503)},
         "openapi_extra": _CHANGE,
     }
 
-    @app.post("/data/import", summary="Import the next window of raw data, or the one named", **job)
+    def begun(kind: str) -> dict[int | str, dict[str, Any]]:
+        return {202: accepted(kind), **problems(None, 409, 422, 503)}
+
+    @app.post(
+        "/data/import",
+        summary="Import the next window of raw data, or the one named",
+        responses=begun(IMPORT),
+        **job,
+    )
     def import_data(
         request: Request, body: ImportRequest | None = None, idempotency_key: IdempotencyKey = None
     ) -> Response:
         arguments = (body or ImportRequest()).model_dump(mode="json", exclude_none=True)
         return started(jobs.start(IMPORT, arguments, actor=_actor(request), idempotency_key=idempotency_key))
 
-    @app.post("/data/validate", summary="Check the windows that are not checked yet", **job)
+    @app.post("/data/validate", summary="Check the windows that are not checked yet", responses=begun(VALIDATE), **job)
     def validate(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(jobs.start(VALIDATE, {}, actor=_actor(request), idempotency_key=idempotency_key))
 
-    @app.post("/data/apply", summary="Make the definitions of the feature repo known", **job)
+    @app.post("/data/apply", summary="Make the definitions of the feature repo known", responses=begun(APPLY), **job)
     def apply(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(jobs.start(APPLY, {}, actor=_actor(request), idempotency_key=idempotency_key))
 
-    @app.post("/data/preprocess", summary="Turn checked rows into feature rows", **job)
+    @app.post("/data/preprocess", summary="Turn checked rows into feature rows", responses=begun(PREPROCESS), **job)
     def preprocess(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(jobs.start(PREPROCESS, {}, actor=_actor(request), idempotency_key=idempotency_key))
 
-    @app.post("/data/materialize", summary="Write what arrived into the online store", **job)
+    @app.post(
+        "/data/materialize", summary="Write what arrived into the online store", responses=begun(MATERIALIZE), **job
+    )
     def materialize(
         request: Request, body: MaterializeRequest | None = None, idempotency_key: IdempotencyKey = None
     ) -> Response:
@@ -171,45 +180,13 @@ def _add_data(app: FastAPI, service: Service) -> None:
         return started(jobs.start(MATERIALIZE, arguments, actor=_actor(request), idempotency_key=idempotency_key))
 
     @app.post(
-        "/data/dataset", summary="Build the rows to learn from: labels with what was known at their moment", **job
+        "/data/dataset",
+        summary="Build the rows to learn from: labels with what was known at their moment",
+        responses=begun(DATASET),
+        **job,
     )
     def dataset(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(jobs.start(DATASET, {}, actor=_actor(request), idempotency_key=idempotency_key))
-
-    look: dict[str, Any] = {
-        "tags": ["data"],
-        "responses": problems(None, 404, 409, 422, 429),
-        "openapi_extra": _READ,
-    }
-
-    @app.get("/data/preview", summary="Some rows of a table: raw, valid, in quarantine, or made into features", **look)
-    def rows(
-        table: Table,
-        layer: Layer = "raw",
-        limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50,
-        columns: Columns = None,
-        where: Where = None,
-        sort: Sort = None,
-        descending: bool = False,
-    ) -> Response:
-        found = preview(
-            repo, table, layer, limit=limit, columns=columns, where=where or (), sort=sort, descending=descending
-        )
-        return json_response(found)
-
-    @app.get("/data/profile", summary="What is in each column of a table, counted over all of its rows", **look)
-    def in_columns(table: Table, layer: Layer = "raw", columns: Columns = None, where: Where = None) -> Response:
-        return json_response(profile(repo, table, layer, columns=columns, where=where or ()))
-
-    @app.get("/data/versions", tags=["data"], summary="Data versions, newest first", openapi_extra=_READ)
-    def list_versions() -> Response:
-        return json_response({"versions": versions.list_versions(repo)})
-
-    @app.get("/data/reports", tags=["data"], summary="What the validation of each window found", openapi_extra=_READ)
-    def reports(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
-        folder = repo.layout.reports / "validation"
-        windows = list_windows(repo.layout.valid)[::-1][:limit]
-        return json_response({"reports": [read_json(folder / f"{window.id}.json") for window in windows]})
 
 
 def _add_flow(app: FastAPI, service: Service) -> None:
@@ -224,7 +201,13 @@ def _add_flow(app: FastAPI, service: Service) -> None:
     def run(request: Request, body: Nothing | None = None, idempotency_key: IdempotencyKey = None) -> Response:
         return started(start_flow(service.jobs, "hand", actor=_actor(request), key=idempotency_key))
 
-    @app.get("/flow/runs", tags=["flow"], summary="Runs of the flow, newest first", openapi_extra=_READ)
+    @app.get(
+        "/flow/runs",
+        tags=["flow"],
+        summary="Runs of the flow, newest first",
+        responses=problems(FlowRunList),
+        openapi_extra=_READ,
+    )
     def runs(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> Response:
         return json_response({"runs": service.runs.latest(limit)})
 
@@ -232,7 +215,7 @@ def _add_flow(app: FastAPI, service: Service) -> None:
         "/flow/rollback",
         tags=["flow"],
         summary="Make the previous champion the champion again, at once",
-        responses=problems(None, 409, 422, 503),
+        responses=problems(Move, 409, 422, 503),
         openapi_extra=_CHANGE,
     )
     def rollback(request: Request, body: RollbackRequest) -> Response:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from core.service.answers import Move
+
 
 @dataclass
 class Others:
@@ -51,7 +53,7 @@ class Others:
             key = headers["idempotency-key"]
             return 202, self.view(self.jobs.setdefault(key, {"id": f"train-{len(self.jobs)}", "looks": 0}))
         if path == "/training/rollback":
-            return 200, {"version": "1", "previous_version": "2", "action": "rollback", "status": "active"}
+            return 200, {**Move.example, "version": "1", "previous_version": "2", "action": "rollback"}
         if path == "/models/available":
             self.serving_after -= 1
             return 200, {"champion": "2", "serving": "1" if self.serving_after >= 0 else "2", "models": []}

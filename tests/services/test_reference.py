@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+import ingestion.service
 import serving.service
 import training.service
 from core.repo import FeatureRepo
@@ -20,6 +21,7 @@ from tests.contract import JSON, Contract
 
 BUILD: dict[str, Callable[..., Any]] = {
     "prediction": serving.service.build_app,
+    "data": ingestion.service.build_app,
     "training": training.service.build_app,
 }
 FORM = {"type": "object", "properties": {"rows": {"type": "integer"}}, "required": ["rows"]}
