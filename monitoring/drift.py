@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ from core.windows import Window
 from monitoring.drift_columns import ColumnDrift, judge
 from monitoring.drift_page import write_page
 from monitoring.drift_performance import performance_drift
-from monitoring.drift_reports import keep
+from monitoring.drift_reports import Verdict, keep
 from monitoring.drift_tests import Finding, measure
 from monitoring.logged import count_logged, logged
 from monitoring.truth import labelled_window, read_truth
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from core.problem import Drift
     from core.repo import FeatureRepo
     from core.settings import Settings
-
-Verdict = Literal["drift", "no drift", "too few rows"]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from core.repo import FeatureRepo
     from core.settings import Settings
 
+Verdict = Literal["drift", "no drift", "too few rows"]
 FILES = {"html": "report.html", "json": "report.json"}
 IN_SHORT = ("id", "model_version", "since", "until", "made_at", "rows", "sampled", "verdict", "share", "reasons")
 _ID = re.compile(r"[0-9TZ]{16}_[0-9TZ]{16}-v[0-9]{1,9}")

@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request, Response
 from core.errors import Conflict
 from core.jobs import IdempotencyKey, accepted, started
 from core.registry import pointed_version
-from core.service import json_response, principal, problems, requires
+from core.service import json_response, principal, problems, requires, text_answer
 from monitoring.documents import DriftRequest, Limit, ReportId
+from monitoring.drift_answers import DriftReport, ReportList
 from monitoring.drift_reports import list_reports, read_report, report_file
 from monitoring.jobs import DRIFT
 
@@ -56,7 +57,7 @@ def add_drift_routes(app: FastAPI, repo: FeatureRepo, jobs: Jobs) -> None:
         "/monitoring/drift",
         tags=tags,
         summary="Drift reports in short, newest window first",
-        responses=problems(None, 422),
+        responses=problems(ReportList, 422),
         openapi_extra=_READ,
     )
     def reports(limit: Limit = 100) -> Response:
@@ -66,7 +67,7 @@ def add_drift_routes(app: FastAPI, repo: FeatureRepo, jobs: Jobs) -> None:
         "/monitoring/drift/{report_id}",
         tags=tags,
         summary="A drift report: every feature, the predictions, performance, in numbers and words",
-        responses=problems(None, 404, 422),
+        responses=problems(DriftReport, 404, 422),
         openapi_extra=_READ,
     )
     def report(report_id: ReportId) -> Response:
@@ -81,7 +82,7 @@ def add_drift_routes(app: FastAPI, repo: FeatureRepo, jobs: Jobs) -> None:
         "/monitoring/drift/{report_id}/report.html",
         tags=tags,
         summary="A drift report as one page, to download; it runs scripts of its own: show it in a sandbox alone",
-        responses={200: {"content": {_HTML: {}}}, **problems(None, 404, 422)},
+        responses={200: text_answer("The page.", _HTML, "<!doctype html>…"), **problems(None, 404, 422)},
         response_class=Response,
         openapi_extra=_READ,
     )
@@ -92,7 +93,7 @@ def add_drift_routes(app: FastAPI, repo: FeatureRepo, jobs: Jobs) -> None:
         "/monitoring/drift/{report_id}/report.json",
         tags=tags,
         summary="A drift report as JSON, to download",
-        responses=problems(None, 404, 422),
+        responses=problems(DriftReport, 404, 422),
         openapi_extra=_READ,
     )
     def data(report_id: ReportId) -> Response:

@@ -19,12 +19,14 @@ from core.repo import FeatureRepo
 from core.service import create_app, harden, json_response, principal, problems, requires
 from core.settings import Settings
 from monitoring.alarms import Alarms, State
+from monitoring.answers import Alarm, AlarmList, Freshness, Windows
 from monitoring.decisions import Decisions
 from monitoring.documents import AlarmId, Limit, Moment, TurnRequest
 from monitoring.drift_routes import add_drift_routes
 from monitoring.history_routes import add_history_routes
 from monitoring.jobs import TURN, on_schedule, register_jobs, start_turn
 from monitoring.metrics import add_monitoring_gauges
+from monitoring.turn_answers import DecisionList, LastSkew, Turns
 from monitoring.watch import turns
 
 _READ = requires("data", "train", "read")
@@ -116,7 +118,7 @@ def _add_turns(app: FastAPI, service: Service) -> None:
         "/monitoring/turns",
         tags=["turns"],
         summary="What each turn found, decided and did; the newest window first",
-        responses=problems(None, 422),
+        responses=problems(Turns, 422),
         openapi_extra=_READ,
     )
     def list_turns(limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
@@ -126,7 +128,7 @@ def _add_turns(app: FastAPI, service: Service) -> None:
         "/monitoring/decisions",
         tags=["turns"],
         summary="What was decided on retraining and rollback, why, and what came of it; newest first",
-        responses=problems(None, 422, 503),
+        responses=problems(DecisionList, 422, 503),
         openapi_extra=_READ,
     )
     def decisions(limit: Limit = 100) -> Response:
@@ -140,7 +142,7 @@ def _add_looks(app: FastAPI, service: Service) -> None:
         "/monitoring/performance",
         tags=["looks"],
         summary="How good predictions were, by window, version and slice, as far as labels are known",
-        responses=problems(None, 422),
+        responses=problems(Windows, 422),
         openapi_extra=_READ,
     )
     def performance(
@@ -168,7 +170,7 @@ def _add_looks(app: FastAPI, service: Service) -> None:
         "/monitoring/freshness",
         tags=["looks"],
         summary="The age of each feature view that is online, against its promise, now",
-        responses=problems(None, 503),
+        responses=problems(Freshness, 503),
         openapi_extra=_READ,
     )
     def freshness() -> Response:
@@ -180,7 +182,7 @@ def _add_looks(app: FastAPI, service: Service) -> None:
         "/monitoring/skew",
         tags=["looks"],
         summary="What the last turn found when it rebuilt logged vectors offline",
-        responses=problems(None, 404),
+        responses=problems(LastSkew, 404),
         openapi_extra=_READ,
     )
     def skew() -> Response:
@@ -194,7 +196,7 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
         "/monitoring/alarms",
         tags=["alarms"],
         summary="Alarms, newest first: open ones, cleared ones, or both",
-        responses=problems(None, 422, 503),
+        responses=problems(AlarmList, 422, 503),
         openapi_extra=_READ,
     )
     def alarms(state: Annotated[State | None, Query()] = None, limit: Limit = 100) -> Response:
@@ -204,7 +206,7 @@ def _add_alarms(app: FastAPI, service: Service) -> None:
         "/monitoring/alarms/{alarm_id}/acknowledge",
         tags=["alarms"],
         summary="Say that you have seen an alarm and take care of it",
-        responses=problems(None, 404, 422, 503),
+        responses=problems(Alarm, 404, 422, 503),
         openapi_extra=_CHANGE,
     )
     def acknowledge(request: Request, alarm_id: AlarmId) -> Response:

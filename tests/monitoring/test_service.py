@@ -19,6 +19,7 @@ from core.settings import Settings
 from monitoring.alarms import Alarms
 from monitoring.decisions import Decisions
 from monitoring.service import build_app
+from monitoring.turn_answers import SkewSeen, Turn
 from tests.asgi import Api, problem
 from tests.core.keys import Keyring, keyring
 from tests.monitoring.drift_world import install, serve, window
@@ -27,17 +28,12 @@ from tests.monitoring.log_world import LogWorld
 MONDAY = datetime(2024, 3, 4, tzinfo=UTC)
 WEEK = {"since": "2024-03-01T00:00:00Z", "until": "2024-03-08T00:00:00Z"}
 TURN = {
+    **Turn.example,
     "since": "2024-02-26T00:00:00+00:00",
     "until": MONDAY.isoformat(),
     "model_version": "1",
-    "truth": {"labelled": 10, "waiting": 2},
-    "drift": {"verdict": "no drift", "reasons": ["Nothing moved."]},
-    "performance": {"windows": []},
-    "freshness": {"views": []},
-    "skew": {"rows": 5, "values": 30, "unexplained": {}},
+    "skew": {**SkewSeen.example, "rows": 5, "values": 30},
     "alarms": {"opened": [], "cleared": [], "open": 1},
-    "rollback": None,
-    "decision": {"action": "retrain", "outcome": "nothing", "reasons": ["nothing to do"]},
 }
 
 

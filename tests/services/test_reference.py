@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 import ingestion.service
+import monitoring.service
 import serving.service
 import training.service
 from core.repo import FeatureRepo
@@ -23,6 +24,7 @@ BUILD: dict[str, Callable[..., Any]] = {
     "prediction": serving.service.build_app,
     "data": ingestion.service.build_app,
     "training": training.service.build_app,
+    "monitoring": monitoring.service.build_app,
 }
 FORM = {"type": "object", "properties": {"rows": {"type": "integer"}}, "required": ["rows"]}
 
