@@ -225,6 +225,7 @@ def test_the_reference_is_a_page_that_loads_nothing_from_elsewhere(api: Api):
     answer = api.get("/docs")
     assert answer.headers["content-type"].startswith("text/html")
     assert "/change/{what}" in answer.text
+    assert "&quot;live&quot;: true" in answer.text  # what /health/live answers, for example
     assert "<script" not in answer.text
     assert "http" not in answer.text.replace("https://", "http").split("<body>")[0]
     assert "script" not in answer.headers["content-security-policy"]

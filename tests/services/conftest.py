@@ -22,6 +22,7 @@ from core.repo import FeatureRepo
 from core.settings import Settings
 from tests.cli.conftest import ROOT, Shell, shell_for
 from tests.conftest import DATABASES, own_database
+from tests.contract import Contract
 from tests.core.keys import Keyring, keyring
 
 SERVICES = {
@@ -54,12 +55,19 @@ class Machine:
         return f"http://127.0.0.1:{self.shell.environment[SERVICES[service]]}"
 
     def call(self, service: str, method: str, path: str, key: str | None = "admin", **options: Any) -> httpx.Response:
-        """Call a service with the key of a scope, or with none."""
+        """Call a service with the key of a scope, or with none; a good answer must be what its reference says."""
         headers = dict(options.pop("headers", {}))
         if key is not None:
             headers.setdefault("authorization", f"Bearer {self.keys.by_scope.get(key, key)}")
         url = self.url(service) + path
-        return httpx.request(method, url, headers=headers, timeout=30, verify=_TLS, **options)
+        answer = httpx.request(method, url, headers=headers, timeout=30, verify=_TLS, **options)
+        if path != "/openapi.json":
+            self.contracts[service].check(answer)
+        return answer
+
+    @cached_property
+    def contracts(self) -> dict[str, Contract]:
+        return {name: Contract(document) for name, document in self.documents.items()}
 
     @cached_property
     def documents(self) -> dict[str, Any]:
