@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import NoData, PortInUse
 from core.files import close_to_others
 from core.progress import console, progress
+from core.redis import LOOPBACK, make_password, may_be_embedded, parse_address
 from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
 
@@ -44,6 +45,7 @@ def first_start(settings: Settings, repo: FeatureRepo) -> str | None:
     """Make the first administrator and this machine's keys where they are missing; return the password, if new."""
     from core.auth import first_start as make
 
+    guard_store(repo)
     return make(accounts(settings, repo), repo.layout)
 
 
@@ -53,6 +55,14 @@ def actor() -> str:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):  # a container's user without a name
         return f"cli:{os.getuid()}"
+
+
+def guard_store(repo: FeatureRepo) -> None:
+    """Let the embedded server have a password, if that is what the settings may mean; all processes read it there."""
+    if may_be_embedded(get_settings().redis):
+        make_password(repo.layout.store_secret)
+        get_settings.cache_clear()
+        get_settings()
 
 
 @contextmanager
@@ -76,11 +86,11 @@ def online_store(repo: FeatureRepo, *, own: bool = False) -> Iterator[str]:
     StoreUnavailable
         When a remote address does not answer.
     """
-    from core.redis import parse_address
     from stores.connection import online_config
-    from stores.embedded import LOOPBACK, EmbeddedServer, ping
+    from stores.embedded import EmbeddedServer, ping
     from stores.registry import open_store
 
+    guard_store(repo)
     address = parse_address(online_config(open_store(repo).config).connection_string)
     if address.host not in LOOPBACK:
         yield str(address)

@@ -80,6 +80,11 @@ class Layout:
         return self.data / "secrets"
 
     @property
+    def store_secret(self) -> Path:
+        """The password of the embedded online store."""
+        return self.secrets / "redis.key"
+
+    @property
     def jobs(self) -> Path:
         """What jobs write beside their durable status: uploads, results, logs."""
         return self.data / "jobs"

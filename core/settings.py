@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import ConfigError
+from core.layout import Layout
+from core.redis import with_password
 
 # No library phones home: set before any of them is imported, and only where the user has not said otherwise.
 _NO_PHONE_HOME = {
@@ -176,5 +178,6 @@ def get_settings() -> Settings:
             f"{name}={first.get('input')!r} cannot be used: {first['msg']}.",
             hint="docs/settings.md lists all settings.",
         ) from error
-    os.environ.setdefault("PUNCTUAL_REDIS", settings.redis)
+    settings.redis = with_password(settings.redis, Layout(settings.feature_repo).store_secret)
+    os.environ["PUNCTUAL_REDIS"] = settings.redis
     return settings

@@ -24,11 +24,11 @@ import hiredis
 
 from core.errors import ConfigError, PortInUse, StoreUnavailable
 from core.files import atomic_path
+from core.redis import LOOPBACK
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 _PROBE_SECONDS = 0.02
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HINT = "Stop it, or choose another address with PUNCTUAL_REDIS (online_store.connection_string in feature_store.yaml)."
 
 
@@ -59,7 +59,7 @@ def ping(host: str, port: int, password: str | None = None, timeout: float = 1.0
 
 def _ask(host: str, port: int, password: str | None, timeout: float) -> str:
     """Return ``closed`` (nobody listens), ``ready``, ``loading`` (its data), or ``other`` (no Redis)."""
-    commands: list[Any] = [*([("AUTH", password)] if password else []), ("PING",)]
+    commands: list[Any] = [*([("AUTH", "default", password)] if password else []), ("PING",)]
     try:
         with socket.create_connection((host, port), timeout) as connection, connection.makefile("rb") as replies:
             connection.sendall(b"".join(hiredis.pack_command(command) for command in commands))
@@ -182,7 +182,7 @@ class EmbeddedServer:
 
     def _adopt(self, pid: int) -> bool:
         """Wait until the server that runs already is ready; False when it was about to stop, and is gone by now."""
-        self._check_port()
+        self._check_conf()
         try:
             self._wait_until_ready(pid)
         except StoreUnavailable:
@@ -240,12 +240,17 @@ class EmbeddedServer:
             temporary.touch(0o600)
             temporary.write_text("".join(f"{k} {v}\n" for k, v in settings.items()), encoding="utf-8")
 
-    def _check_port(self) -> None:
+    def _check_conf(self) -> None:
         settings = dict(line.split(" ", 1) for line in self._conf.read_text(encoding="utf-8").splitlines())
         if int(settings["port"]) != self.port:
             raise PortInUse(
                 f"The embedded Valkey of {self.run_dir} already runs at port {settings['port']}, not {self.port}.",
                 hint="Stop it first, or set PUNCTUAL_REDIS to where it is.",
+            )
+        asked = settings.get("requirepass")  # one of before, without a password, takes any
+        if asked is not None and asked != f'"{self._password}"':
+            raise StoreUnavailable(
+                f"The embedded Valkey of {self.run_dir} was started with another password.", hint="Stop it first."
             )
 
     def _wait_until_ready(self, pid: int) -> None:

@@ -1,10 +1,14 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from core import errors
 from core.errors import ConfigError, PunctualError, UnknownEntity
+from core.files import read_secret
+from core.layout import Layout
+from core.redis import Address, make_password, parse_address
 from core.settings import Settings, get_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -41,6 +45,37 @@ def test_a_wrong_value_names_the_variable(monkeypatch):
     get_settings.cache_clear()
     with pytest.raises(ConfigError, match="PUNCTUAL_PORT='eighty'"):
         get_settings()
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        ("127.0.0.1:6390", True),
+        ("localhost:6390,db=1", True),
+        ("127.0.0.1:6390,username=default,password=embedded-of_another_repo", True),
+        ("127.0.0.1:6390,password=own", False),
+        ("redis.example:6379", False),
+    ],
+)
+def test_the_embedded_store_s_password_is_part_of_its_address(tmp_path, monkeypatch, given, known):
+    monkeypatch.setenv("PUNCTUAL_FEATURE_REPO", str(tmp_path))
+    monkeypatch.setenv("PUNCTUAL_REDIS", given)
+    make_password(Layout(tmp_path).store_secret)
+    get_settings.cache_clear()
+    redis = get_settings().redis
+    assert redis == os.environ["PUNCTUAL_REDIS"]
+    if known:
+        password = read_secret(Layout(tmp_path).store_secret)
+        address = parse_address(given)
+        assert parse_address(redis) == Address(
+            address.host,
+            address.port,
+            {**address.options, "username": "default", "password": password},
+            address.nodes,
+        )
+    else:
+        assert redis == given
     get_settings.cache_clear()
 
 

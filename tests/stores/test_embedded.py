@@ -180,6 +180,24 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "valkey.conf").stat().st_mode & 0o077 == 0
 
 
+def test_a_server_of_before_that_asks_for_no_password_is_used_as_it_is(tmp_path: Path) -> None:
+    port = free_port()
+    with EmbeddedServer(tmp_path, "127.0.0.1", port) as before:
+        with EmbeddedServer(tmp_path, "127.0.0.1", port, password="new") as found:
+            assert found.pid == before.pid
+            assert redis.Redis(port=port, username="default", password="new").ping()
+    with EmbeddedServer(tmp_path, "127.0.0.1", port, password="new"), pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=port, retry=None).ping()
+
+
+def test_a_server_with_another_password_is_not_waited_for(tmp_path: Path) -> None:
+    port = free_port()
+    with EmbeddedServer(tmp_path, "127.0.0.1", port, password="one"):
+        with pytest.raises(StoreUnavailable, match="another password") as error:
+            EmbeddedServer(tmp_path, "127.0.0.1", port, password="two").start()
+        assert not {"one", "two"} & set(str(error.value).split())
+
+
 def test_it_listens_on_this_machine_only(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"0\.0\.0\.0"):
         EmbeddedServer(tmp_path, "0.0.0.0", 6380)
