@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,9 @@ def test_an_id_that_could_be_ours_but_is_in_no_part(copy_api: Any) -> None:
 
 def test_a_request_is_refused_when_the_log_cannot_keep_up(copy_api: Any) -> None:
     api, folder = copy_api
-    folder.parent.mkdir(exist_ok=True)
     in_the_way = folder.parent / "spool"
+    shutil.rmtree(in_the_way, ignore_errors=True)
+    in_the_way.parent.mkdir(exist_ok=True)
     in_the_way.write_text("")  # the disk refuses
     for _ in range(5):
         assert api.predict(*[{"loan_id": 3000}] * 10).status_code == httpx.codes.OK
