@@ -17,6 +17,9 @@ _JSON_TYPES: dict[ValueType, dict[str, Any]] = {
     ValueType.BOOL: {"type": "boolean"},
     ValueType.UNIX_TIMESTAMP: {"type": "string", "format": "date-time"},
 }
+_JSON_TYPES |= {
+    ValueType[f"{kind.name}_LIST"]: {"type": "array", "items": schema} for kind, schema in _JSON_TYPES.items()
+}
 _EXAMPLES: dict[ValueType, Any] = {
     ValueType.INT64: 1,
     ValueType.INT32: 1,
@@ -25,6 +28,7 @@ _EXAMPLES: dict[ValueType, Any] = {
     ValueType.BOOL: True,
     ValueType.UNIX_TIMESTAMP: "2024-01-01T12:00:00Z",
 }
+_EXAMPLES |= {ValueType[f"{kind.name}_LIST"]: [example] for kind, example in _EXAMPLES.items()}
 _WHAT_IF = {
     "type": "boolean",
     "default": False,

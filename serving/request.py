@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from core.errors import BatchTooLarge, InvalidRequest, RequestError
+from core.errors import BatchTooLarge, ConfigError, InvalidRequest, RequestError
 from core.windows import as_utc
 from stores.value_types import ValueType
 
@@ -65,7 +65,21 @@ def _moment(value: Any) -> Any:
     raise ValueError("must be a time: ISO 8601 (without a zone it is UTC) or seconds since 1970")
 
 
-_CHECKS: dict[ValueType, Callable[[Any], Any]] = {
+def _list(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def each(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError("must be a list")
+        try:
+            return [check(one) for one in value]
+        except UnicodeError:
+            raise
+        except ValueError as error:
+            raise ValueError(f"must be a list, each of which {error}") from error
+
+    return each
+
+
+_ONE: dict[ValueType, Callable[[Any], Any]] = {
     ValueType.STRING: _text,
     ValueType.INT64: _integer(_INT64),
     ValueType.INT32: _integer(_INT32),
@@ -74,6 +88,7 @@ _CHECKS: dict[ValueType, Callable[[Any], Any]] = {
     ValueType.BOOL: _boolean,
     ValueType.UNIX_TIMESTAMP: _moment,
 }
+_CHECKS = _ONE | {ValueType[f"{kind.name}_LIST"]: _list(check) for kind, check in _ONE.items()}
 
 
 class Asked(NamedTuple):
@@ -92,10 +107,21 @@ class RequestReader:
         Which fields there are, and of which types.
     max_batch : int
         Most entities in one request.
+
+    Raises
+    ------
+    ConfigError
+        When a field is of a type that no request can hold.
     """
 
     def __init__(self, needs: Needs, max_batch: int) -> None:
-        self._checks = {name: _CHECKS.get(kind, lambda value: value) for name, kind in needs.types.items()}
+        # What is not checked might be of any depth, and no log could hold it.
+        if unheard := [f"{name} ({kind.name})" for name, kind in needs.types.items() if kind not in _CHECKS]:
+            raise ConfigError(
+                f"No request can hold a field of this type: {', '.join(unheard)}.",
+                hint="Join keys and request-time inputs are text, numbers, booleans, times, and arrays of these.",
+            )
+        self._checks = {name: _CHECKS[kind] for name, kind in needs.types.items()}
         self._required = needs.entity_keys
         self._max_batch = max_batch
 

@@ -45,6 +45,7 @@ from serving.explain import Explainer
 from serving.live import Live
 from serving.log import PredictionIds, PredictionLog
 from serving.metrics import PredictionMetrics, model_gauges
+from serving.request import RequestReader
 from serving.resolve import Needs, needs
 from serving.shadow import Shadow
 from stores.registry import open_store
@@ -95,7 +96,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
     Raises
     ------
     ConfigError
-        When ``feature_store.yaml`` or a setting is wrong.
+        When ``feature_store.yaml`` or a setting is wrong, or an input is of a type that no request can hold.
     """
     service, jobs = Service(), jobs_of(repo, settings)
 
@@ -144,7 +145,10 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
         entity_in_path.update(entity_parameter(wanted))
         app.openapi_schema = None
 
-    document(_needs(repo))
+    wanted = _needs(repo)
+    if wanted is not None:
+        RequestReader(wanted, settings.max_batch)  # refuses types that no request can hold
+    document(wanted)
 
     async def predict(request: Request) -> Response:
         body = await request.body()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from core.errors import BatchTooLarge, InvalidRequest
+from core.errors import BatchTooLarge, ConfigError, InvalidRequest
 from core.repo import FeatureRepo
 from serving.request import RequestReader
 from serving.resolve import needs
 from stores.registry import open_store
+from tests.asgi import problem
+from tests.serving.world import World, service
 
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
@@ -89,6 +92,55 @@ def test_a_number_that_fits_no_integer_is_not_rounded_to_one_that_does(reader: R
 def test_an_id_of_a_path_that_no_integer_holds_is_named(reader: RequestReader) -> None:
     with pytest.raises(InvalidRequest, match="shop_id must be a whole number of 64 bits, got -9223372036854775809"):
         reader.check({"order_id": "A", "shop_id": -(2**63) - 1})
+
+
+def with_input(repo: FeatureRepo, folder: Path, kind: str) -> FeatureRepo:
+    """Return a copy of the repo whose checkout has one more input."""
+
+    def change(text: str) -> str:
+        text = text.replace("types import Bool", "types import Array, Bool, Bytes")
+        return text.replace("    schema=[\n", f'    schema=[\n        Field(name="more", dtype={kind}),\n')
+
+    return World(repo.layout.repo, None).copy_to(folder, change=change).repo  # type: ignore[arg-type]
+
+
+def test_an_array_is_checked_one_by_one(orders_repo: FeatureRepo, tmp_path: Path) -> None:
+    sent: dict[str, tuple[list[Any], list[Any]]] = {
+        "Float64": ([[], [1, 2.5]], [[[1.0]], [{"x": "y"}], {"x": "y"}, 1.0, ["1"], [None], [True]]),
+        "Int64": ([[7], [7.0, -1]], [[7.5], ["7"], [2**63], [[7]]]),
+        "String": ([["a", ""]], ["a", [1], [["a"]]]),
+        "Bool": ([[True]], [[1]]),
+        "UnixTimestamp": ([["2024-06-01T12:00:00Z"]], [["yesterday"], [[0]]]),
+    }
+    for kind, (good, bad) in sent.items():
+        repo = with_input(orders_repo, tmp_path / kind, f"Array({kind})")
+        reader = RequestReader(needs(repo, open_store(repo)), max_batch=3)
+        for value in good:
+            assert len(read(reader, more=value)["more"]) == len(value)
+        for value in bad:
+            with pytest.raises(InvalidRequest, match=r"entity 0: more must be a list.*got"):
+                read(reader, more=value)
+
+
+def test_what_a_request_can_hold_the_log_can_too(orders_repo: FeatureRepo, tmp_path: Path) -> None:
+    repo = with_input(orders_repo, tmp_path / "arrays", "Array(Float64)")
+    with service(repo) as api:
+        deep = b'{"entities": [{"order_id": "A", "express": true, "discount": 0, "channel": "web", "more": %s}]}'
+        problem(api.post("/predict", content=deep % (b"[" * 300 + b"]" * 300)), 422)
+        made = api.post("/predict", content=deep % b"[1, 2]").json()["predictions"][0]
+        assert api.get(f"/predictions/{made['prediction_id']}").json()["entity"]["more"] == [1.0, 2.0]
+        body = api.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
+    entity = body["content"]["application/json"]["schema"]["properties"]["entities"]["items"]
+    assert entity["properties"]["more"] == {"type": "array", "items": {"type": "number"}}
+
+
+@pytest.mark.parametrize("kind", ["Bytes", "Array(Bytes)"])
+def test_an_input_that_no_request_can_hold_is_refused_at_the_start(
+    orders_repo: FeatureRepo, tmp_path: Path, kind: str
+) -> None:
+    repo = with_input(orders_repo, tmp_path / "orders", kind)
+    with pytest.raises(ConfigError, match=r"more \("):
+        service(repo)
 
 
 def test_a_what_if_is_asked_for_in_so_many_words(reader: RequestReader) -> None:
