@@ -1,8 +1,8 @@
 """The challenger scores some live predictions too, beside the requests: on what the champion was given, for later.
 
-Offering costs a request a random number, and for the share that is picked an entry in a bounded queue. A thread lets
-them gather, because nobody waits for them and many are scored for the price of a few. When it cannot keep up, entries
-are dropped and counted.
+Offering costs a request a random number, and for the share that is picked its own rows of what the challenger needs, in
+a queue that is bounded by rows. A thread lets them gather, because nobody waits for them and many are scored for the
+price of a few. When it cannot keep up, entries are dropped and counted.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ SCHEMA = pa.schema(
         ("actor", pa.string()),  # who asked; parts of before the column was there lack it
     ]
 )
-_CAPACITY = 1_000  # requests that may wait
+_CAPACITY = 10_000  # predictions that may wait or be in hand
 _BATCH = 256  # requests that are scored together
 _GATHER_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """One request to score again: its predictions are rows ``first`` onwards of columns shared with other requests."""
+    """One request to score again: the values of one feature after the other, of each as many as ids."""
 
     ids: Sequence[str]
-    first: int
     scores: Sequence[float]
-    columns: Mapping[str, Sequence[Any]]
+    names: tuple[str, ...]
+    values: Sequence[Any]
     predicted_at: datetime
     champion: str
     actor: str | None = None
@@ -73,14 +73,16 @@ class Shadow:
     metrics : PredictionMetrics
         Counts what was scored and what was not.
     capacity : int
-        Requests that may wait; beyond, they are dropped.
+        Predictions that may wait or be in hand; requests beyond are dropped, save one that is larger by itself.
     """
 
     def __init__(self, folder: Path, share: float, metrics: PredictionMetrics, *, capacity: int = _CAPACITY) -> None:
         self._share, self._metrics = share, metrics
         self._random = random.Random()  # noqa: S311 - a sample, no secret
         self._challenger: PredictionModel | None = None
-        self._queue: queue.Queue[Picked | None] = queue.Queue(capacity)
+        self._names: tuple[str, ...] = ()
+        self._queue: queue.SimpleQueue[Picked | None] = queue.SimpleQueue()
+        self._capacity, self._held, self._lock = capacity, 0, threading.Lock()
         self._clock = SystemClock()
         self._closing = threading.Event()
         self._writer = PartWriter(folder, SCORED)
@@ -94,6 +96,7 @@ class Shadow:
 
     def use(self, challenger: PredictionModel | None) -> None:
         """Score with another challenger from now on, or with none."""
+        self._names = tuple(feature.name for feature in challenger.features) if challenger else ()
         self._challenger = challenger
 
     def offer(
@@ -110,10 +113,22 @@ class Shadow:
         challenger = self._challenger
         if challenger is None or champion == challenger.version or self._random.random() >= self._share:
             return
-        try:
-            self._queue.put_nowait(Picked(ids, first, scores, columns, now, champion, actor))
-        except queue.Full:
+        if self._held and self._held + len(ids) > self._capacity:
             self._metrics.shadowed("dropped", len(ids))
+            return
+        # Its own rows: the columns are those of all requests that were answered together. In one list, because a list a
+        # feature would be made, and looked at by the garbage collector, for each request that is picked.
+        own = slice(first, first + len(ids))
+        values: list[Any] = []
+        try:
+            for name in self._names:
+                values += columns[name][own]
+        except KeyError:
+            self._metrics.shadowed("no_features", len(ids))
+            return
+        with self._lock:
+            self._held += len(ids)
+        self._queue.put(Picked(ids, scores[own], self._names, values, now, champion, actor))
 
     def close(self) -> None:
         """Score what waits, and write it."""
@@ -134,18 +149,20 @@ class Shadow:
             whole = [one for one in picked if one is not None]
             if challenger is not None and whole:
                 self._score(challenger, whole)
+            with self._lock:
+                self._held -= sum(len(one.ids) for one in whole)
+            del picked, whole  # or else the last ones would stay until the next come
 
     def _score(self, challenger: PredictionModel, picked: Sequence[Picked]) -> None:
-        names = [feature.name for feature in challenger.features]
-        able = [one for one in picked if all(name in one.columns for name in names)]
+        names = tuple(feature.name for feature in challenger.features)
+        able = [one for one in picked if one.names == names]  # others were picked for the one before
         if lacking := sum(len(one.ids) for one in picked) - sum(len(one.ids) for one in able):
             self._metrics.shadowed("no_features", lacking)
         if not able:
             return
-        inputs = {
-            name: [value for one in able for value in one.columns[name][one.first : one.first + len(one.ids)]]
-            for name in names
-        }
+        inputs: dict[str, list[Any]] = {}
+        for i, name in enumerate(names):
+            inputs[name] = [v for one in able for v in one.values[i * len(one.ids) : (i + 1) * len(one.ids)]]
         try:
             scores = challenger.predict_proba(inputs).tolist()
         except Exception as error:  # noqa: BLE001 - a challenger that fails must not end the thread: said and counted
@@ -155,7 +172,7 @@ class Shadow:
         at, i = self._clock.now(), 0
         rows: list[dict[str, Any]] = []
         for one in able:
-            for offset, prediction_id in enumerate(one.ids):
+            for prediction_id, score in zip(one.ids, one.scores, strict=True):
                 rows.append(
                     {
                         "prediction_id": prediction_id,
@@ -164,7 +181,7 @@ class Shadow:
                         "champion_version": one.champion,
                         "challenger_version": challenger.version,
                         "probability": scores[i],
-                        "champion_probability": one.scores[one.first + offset],
+                        "champion_probability": score,
                         "actor": one.actor,
                     }
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from tests.serving.test_reload import champion, second
 from tests.serving.world import World, service
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
+
+
+class Column(list[float]):
+    """A list that can be looked after."""
 
 
 class Estimator:
@@ -91,17 +96,45 @@ def test_a_share_is_picked(tmp_path: Path) -> None:
 
 
 def test_what_it_cannot_keep_up_with_is_dropped_and_counted(tmp_path: Path) -> None:
-    before, estimator = counted("dropped"), Estimator()
+    before, scored, estimator = counted("dropped"), counted("scored"), Estimator()
     estimator.gate.clear()
     shadow = Shadow(tmp_path, 1.0, PredictionMetrics(), capacity=10)
     shadow.use(challenger(estimator))
     for i in range(100):
         offer(shadow, f"{i}", 0.5)
     dropped = counted("dropped") - before
-    assert dropped >= 100 - 10 - 64  # it may have taken a whole batch already, beside what waits
+    assert dropped == 100 - 10
+    estimator.gate.set()
+    eventually(lambda: counted("scored") == scored + 10)
+    offer(shadow, "later", 0.5)
+    shadow.close()
+    assert len(rows(tmp_path)) == 10 + 1
+
+
+def test_what_waits_is_bounded_by_rows_and_holds_no_others(tmp_path: Path) -> None:
+    dropped, estimator = counted("dropped"), Estimator()
+    estimator.gate.clear()
+    shadow = Shadow(tmp_path, 1.0, PredictionMetrics(), capacity=300)
+    shadow.use(challenger(estimator))
+    shared = []
+    for i in range(10):  # 40 of the 100 rows that were answered together, and one column of two
+        scores, columns = Column([0.25] * 100), {"risk": Column([0.5] * 100), "other": Column([0.5] * 100)}
+        shared += [weakref.ref(scores), *(weakref.ref(column) for column in columns.values())]
+        shadow.offer([f"{i}-{n}" for n in range(40)], 60, scores, columns, NOW, "1")
+    del scores, columns
+    assert counted("dropped") - dropped == 3 * 40
+    assert [one() for one in shared] == [None] * 30
     estimator.gate.set()
     shadow.close()
-    assert len(rows(tmp_path)) == 100 - dropped
+    assert len(rows(tmp_path)) == 7 * 40
+
+
+def test_a_request_that_is_larger_than_what_may_wait_is_scored_by_itself(tmp_path: Path) -> None:
+    shadow = Shadow(tmp_path, 1.0, PredictionMetrics(), capacity=10)
+    shadow.use(challenger(Estimator()))
+    shadow.offer([f"{n}" for n in range(40)], 0, [0.25] * 40, {"risk": [0.5] * 40}, NOW, "1")
+    shadow.close()
+    assert len(rows(tmp_path)) == 40
 
 
 def test_features_that_are_not_there_and_failures_are_counted(tmp_path: Path) -> None:
