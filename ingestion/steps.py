@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import DataError
 from core.files import read_json
-from core.jobs import Work, run_stage
+from core.jobs import ATTEMPTS, PAUSE_SECONDS, Work, run_stage
 from core.stages import dvc_project, punctual, stage_command, stage_environment
 from core.windows import Window, as_utc, list_windows
 from ingestion import versions
@@ -16,10 +16,6 @@ from stores.raw import MANIFEST
 
 if TYPE_CHECKING:
     from core.repo import FeatureRepo
-
-# A source or a store that is away for a minute does not fail a job: 2 + 4 + 8 + 16 + 32 s.
-ATTEMPTS = 6
-PAUSE_SECONDS = 2.0
 
 
 class Steps:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.files import read_json
-from core.jobs import run_stage
+from core.jobs import ATTEMPTS, PAUSE_SECONDS, run_stage
 from core.stages import dvc_project, punctual, stage_command, stage_environment
 from training.overrides import Overrides
 from training.registry import CHAMPION, Registry
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 KIND = "train"
 STEPS = ("dataset", "train", "result", "notify")
-_ATTEMPTS = 3
+# As long as a step's attempts wait: an MLflow that restarts while a model is fitted does not cost the fit.
+_MLFLOW_RETRIES = "5"  # 0 + 4 + 8 + 16 + 32 s, at each request of the stage
+_Result = TypeVar("_Result")
 
 
 def register_training(jobs: Jobs, repo: FeatureRepo, settings: Settings, tell: Callable[[str], object]) -> None:
@@ -38,18 +40,22 @@ def register_training(jobs: Jobs, repo: FeatureRepo, settings: Settings, tell: C
             **stage_environment(repo),
             "PUNCTUAL_JOB": work.id,
             "PUNCTUAL_PROMOTE": str(bool(arguments["promote"])).lower(),
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": _MLFLOW_RETRIES,
         }
         project = dvc_project(repo)
 
         def stage(command: list[str]) -> None:
             run_stage(work, command, environment=environment, cwd=project)
 
+        def step(name: str, function: Callable[[], _Result]) -> _Result:
+            return work.step(name, function, attempts=ATTEMPTS, pause=PAUSE_SECONDS)
+
         command = stage_command(repo, "train") if overrides.plain else punctual("train", *as_options(overrides))
-        work.step("dataset", lambda: stage(stage_command(repo, "dataset")), attempts=_ATTEMPTS)
-        work.step("train", lambda: stage(command), attempts=_ATTEMPTS)
-        result = work.step("result", lambda: result_of(Registry(repo, settings), work.id), attempts=_ATTEMPTS)
+        step("dataset", lambda: stage(stage_command(repo, "dataset")))
+        step("train", lambda: stage(command))
+        result = step("result", lambda: result_of(Registry(repo, settings), work.id))
         if (version := result["version"]) and arguments.get("notify", True):
-            work.step("notify", lambda: tell(version), attempts=_ATTEMPTS)
+            step("notify", lambda: tell(version))
         return result
 
     jobs.queue(KIND, concurrency=1)

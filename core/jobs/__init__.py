@@ -18,11 +18,13 @@ from core.jobs.model import CRASHED, Job, Step, words
 from core.jobs.remote import carried_out
 from core.jobs.routes import IdempotencyKey, accepted, add_job_routes, started
 from core.jobs.stage import run_stage
-from core.jobs.work import Stopping, Work, worth_another_try
+from core.jobs.work import ATTEMPTS, PAUSE_SECONDS, Stopping, Work, worth_another_try
 
 __all__ = [
+    "ATTEMPTS",
     "CRASHED",
     "KEY",
+    "PAUSE_SECONDS",
     "IdempotencyKey",
     "Job",
     "Jobs",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from core.jobs.logs import JobLog
     from core.jobs.store import Store
 
+# What is away for a minute does not fail a job: 2 + 4 + 8 + 16 + 32 s.
+ATTEMPTS = 6
+PAUSE_SECONDS = 2.0
 _Result = TypeVar("_Result")
 _WRITE_SECONDS = 0.5
 _LOOK_SECONDS = 0.4

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
@@ -23,49 +17,9 @@ from core.registry_sync import RegistrySync
 from core.repo import FeatureRepo
 from core.settings import Settings, get_settings
 from tests.conftest import free_port
+from tests.mlflow_server import MlflowServer, eventually
 
 LOANS = Path(__file__).resolve().parents[1] / "repos" / "loans"
-
-
-def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
-
-
-class MlflowServer:
-    """An MLflow tracking server on SQLite, with artifacts of its own, that can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}", "--workers", "1"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts"), "--serve-artifacts"]
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # nothing here needs its runners
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
-            )
-        try:
-            eventually(self._answers, 240)
-        except AssertionError as error:
-            raise AssertionError((self.folder / "server.log").read_text()[-5000:]) from error
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
-        try:
-            return httpx.get(f"{self.uri}/health", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")
