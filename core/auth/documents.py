@@ -25,6 +25,16 @@ def _written(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 
+def _number(value: object) -> object:
+    # true would be read as 1 minute, and "60" as 60.
+    if isinstance(value, bool | str):
+        raise ValueError("write a whole number")
+    return value
+
+
+_WHOLE = BeforeValidator(_number)
+
+
 class Body(BaseModel):
     """A body of these routes: nothing but what is asked for."""
 
@@ -88,7 +98,7 @@ class Change(Body):
     )
 
     role: Role = "user"
-    disabled: bool = False
+    disabled: Annotated[bool, Field(strict=True)] = False
     email: Email | None = None
 
     @model_validator(mode="after")
@@ -103,7 +113,7 @@ class NewKey(Body):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .:@/'_-]{1,64}$", examples=["the app"])]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=5, examples=[["predict", "read"]])]
-    days: Annotated[int, Field(ge=1, le=3650, examples=[90])] | None = None
+    days: Annotated[int, Field(ge=1, le=3650, examples=[90]), _WHOLE] | None = None
     rate_limit: (
         Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$", examples=["100/minute"])] | None
     ) = None
@@ -112,4 +122,4 @@ class NewKey(Body):
 class Rotation(Body):
     """For how long the old secret of a key stays good."""
 
-    grace_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60, examples=[60])] = 60
+    grace_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60, examples=[60]), _WHOLE] = 60
