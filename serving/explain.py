@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,21 +17,30 @@ from core.model import HEADER
 from serving import lineage, model_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.layout import Layout
     from core.model import PredictionModel
 
-_KEPT = 4  # models in memory: the champion and a few before it
 _TOLERANCE = 1e-6
 # What scikit-learn calls the columns that come of input column 3: numbers__x3, numbers__missingindicator_x3, …__x3_7.0
 _INPUT = re.compile(r"^\w+?__(?:missingindicator_)?x(\d+)(?:_|$)")
 
 
 class Explainer:
-    """Explains logged predictions with the local copy of the model that made each."""
+    """Explains logged predictions with the model that made each: the one that serves, or its local copy.
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._models: OrderedDict[tuple[str, int], PredictionModel] = OrderedDict()
+    Parameters
+    ----------
+    layout : Layout
+        Where log and models are.
+    serving : callable
+        Gives the model that serves, which is in memory already; None while there is none.
+    """
+
+    def __init__(self, layout: Layout, serving: Callable[[], PredictionModel | None]) -> None:
+        self._layout, self._serving = layout, serving
+        self._other: tuple[tuple[str, int], PredictionModel] | None = None  # the last one beside it: a model is large
         self._lock = threading.Lock()
 
     def explain(self, prediction_id: str, *, asked_by: str | None = None) -> dict[str, Any]:
@@ -76,20 +84,22 @@ class Explainer:
         }
 
     def _model(self, version: str) -> PredictionModel:
+        serving = self._serving()
+        if serving is not None and serving.version == version:
+            return serving
         header = self._layout.models / version / HEADER
         try:
             key = (version, header.stat().st_mtime_ns)
             with self._lock:
-                model = self._models.pop(key, None) or model_store.load(self._layout, version)
-                self._models[key] = model
-                while len(self._models) > _KEPT:
-                    self._models.popitem(last=False)
+                if self._other is None or self._other[0] != key:
+                    self._other = None  # before the next is loaded: never two
+                    self._other = (key, model_store.load(self._layout, version))
+                return self._other[1]
         except (FileNotFoundError, ModelUnavailable) as error:
             raise Conflict(
                 f"The model {version} that made this prediction cannot be opened here: {error}.",
                 hint="Fetch it from the registry by promoting it, or restore its folder.",
             ) from error
-        return model
 
 
 def contributions(model: PredictionModel, matrix: np.ndarray) -> tuple[str, np.ndarray, float]:

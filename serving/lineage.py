@@ -14,9 +14,14 @@ from core.model import HEADER
 from serving.log import PredictionIds
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.layout import Layout
 
 _JSON = ("entity", "features", "features_as_of")
+_AT_ONCE = 16  # parts
+# A worker looks for one row now and then, and answers requests: DuckDB's own threads would keep memory of their own.
+_SMALL: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "128MB"}
 
 
 def find(layout: Layout, prediction_id: str, *, asked_by: str | None = None) -> dict[str, Any]:
@@ -57,22 +62,28 @@ def find(layout: Layout, prediction_id: str, *, asked_by: str | None = None) -> 
 
 def _of_day(layout: Layout, day: str, prediction_id: str) -> dict[str, Any] | None:
     """Return a prediction of one day's folder; once more where a part has just gone into a merged one."""
-    folder = layout.predictions / day
     try:
-        return _read(sorted(folder.glob("[!.]*.parquet")), prediction_id)
+        return _read(_parts(layout, day, prediction_id), prediction_id)
     except duckdb.IOException:
-        return _read(sorted(folder.glob("[!.]*.parquet")), prediction_id)
+        return _read(_parts(layout, day, prediction_id), prediction_id)
 
 
-def _read(parts: list[Any], prediction_id: str) -> dict[str, Any] | None:
+def _parts(layout: Layout, day: str, prediction_id: str) -> list[Path]:
+    """Return the parts that may hold a prediction, the likeliest first: a part has the name of its first, ids sort."""
+    found = (layout.predictions / day).glob("[!.]*.parquet")
+    return sorted((path for path in found if path.name[: len(prediction_id)] <= prediction_id), reverse=True)
+
+
+def _read(parts: list[Path], prediction_id: str) -> dict[str, Any] | None:
     if not parts:
         return None
-    with duckdb.connect() as con:
+    with duckdb.connect(config=_SMALL) as con:
         con.execute("SET TimeZone = 'UTC'")
-        cursor = con.execute(
-            "SELECT * FROM read_parquet($parts, union_by_name = true) WHERE prediction_id = $id",
-            {"parts": [str(p) for p in parts], "id": prediction_id},
-        )
-        names = [column[0] for column in cursor.description or []]
-        row = cursor.fetchone()
-    return dict(zip(names, row, strict=True)) if row else None
+        for i in range(0, len(parts), _AT_ONCE):
+            cursor = con.execute(
+                "SELECT * FROM read_parquet($parts, union_by_name = true) WHERE prediction_id = $id",
+                {"parts": [str(p) for p in parts[i : i + _AT_ONCE]], "id": prediction_id},
+            )
+            if row := cursor.fetchone():
+                return dict(zip([column[0] for column in cursor.description or []], row, strict=True))
+    return None

@@ -222,9 +222,14 @@ class Live:
         return predictor
 
     @property
+    def model(self) -> PredictionModel | None:
+        """The model that this process answers with; None before there is one."""
+        return self._served.predictor.model if self._served else None
+
+    @property
     def serving(self) -> str | None:
         """The version that this process answers with; None before there is one."""
-        return self._served.predictor.model.version if self._served else None
+        return self.model.version if self.model else None
 
     def _keep(self, work: Any) -> None:
         task = asyncio.create_task(work)

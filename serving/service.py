@@ -175,7 +175,7 @@ def build_app(repo: FeatureRepo, settings: Settings) -> ASGIApp:
 
 
 def _add_reading(app: FastAPI, repo: FeatureRepo, service: Service, entity_in_path: dict[str, Any]) -> None:
-    explainer = Explainer(repo.layout)
+    explainer = Explainer(repo.layout, lambda: service.live.model)
 
     @app.get(
         "/models/available",

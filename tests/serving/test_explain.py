@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from core.estimators import CatBoostOnCodes
 from core.model import Feature, PredictionModel
+from serving.explain import Explainer
 from tests.asgi import Api, problem
 from tests.serving.test_log import eventually
 from tests.serving.test_reload import champion, version
@@ -102,12 +104,26 @@ def test_a_model_without_an_exact_explanation_says_so(api: Api) -> None:
     assert "HistGradientBoosting" in problem(api.get(f"/explain/{made}"), 409)["detail"]
 
 
-def test_a_model_that_is_no_longer_here_cannot_explain(own_world: World) -> None:
+def test_a_model_that_is_no_longer_here_explains_while_it_serves(own_world: World) -> None:
     own_world.fill()
-    with service(own_world.repo) as api:
+    trained(own_world, "7", boosted(own_world.model.features))
+    with service(own_world.repo, model_poll=0.02) as api:
         made = api.predict({"loan_id": 3000}).json()["predictions"][0]["prediction_id"]
-        (own_world.folder / "data" / "models" / "1" / "estimator.joblib").unlink()
-        assert "model 1" in problem(api.get(f"/explain/{made}"), 409)["detail"]
+        (own_world.folder / "data" / "models" / "7" / "estimator.joblib").unlink()
+        assert api.get(f"/explain/{made}").status_code == httpx.codes.OK, "the one in memory was not used"
+        champion(own_world, "1")
+        eventually(lambda: version(api) == "1")
+        assert "model 7" in problem(api.get(f"/explain/{made}"), 409)["detail"]
+
+
+def test_one_model_is_kept_beside_the_one_that_serves(own_world: World) -> None:
+    serving, *others = (trained(own_world, name, boosted(own_world.model.features)) for name in ("7", "8", "9"))
+    explainer = Explainer(own_world.repo.layout, lambda: serving)
+    kept = weakref.ref(explainer._model("8"))
+    assert explainer._model("7") is serving
+    assert explainer._model("8") is kept()
+    assert explainer._model("9").version == others[1].version
+    assert kept() is None
 
 
 @pytest.mark.parametrize("sly", ["no-such-id", "..%2F..%2Fetc%2Fpasswd", "0" * 32])

@@ -159,6 +159,21 @@ def test_traced_when_its_part_was_begun_before_midnight(copy_api: Any) -> None:
         assert api.get(path).status_code == status
 
 
+def test_only_parts_that_may_hold_it_are_opened(copy_api: Any) -> None:
+    api, folder = copy_api
+    prediction_id = api.predict({"loan_id": 3000}).json()["predictions"][0]["prediction_id"]
+    path = f"/predictions/{prediction_id}"
+    assert api.get(path).status_code == httpx.codes.OK
+    (part,) = parts(folder)
+    for i in range(40):  # what was begun before: looked into from the newest on, until it is found
+        part.with_name(f"{i:032x}-1.parquet").write_text("no parquet")
+    part.with_name(f"{'f' * 32}-1.parquet").write_text("no parquet")
+    for i in range(20):
+        pq.write_table(pq.read_table(part).slice(0, 0), part.with_name(f"{prediction_id[:-2]}00-{i}.parquet"))
+    assert api.get(path).status_code == httpx.codes.OK
+    problem(api.get(f"/predictions/{PredictionIds().next(1)[0][:-1]}"), 404)
+
+
 def test_an_id_that_could_be_ours_but_is_in_no_part(copy_api: Any) -> None:
     api, _ = copy_api
     api.predict({"loan_id": 3000})
