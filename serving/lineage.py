@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 _JSON = ("entity", "features", "features_as_of")
 _AT_ONCE = 16  # parts
-# A worker looks for one row now and then, and answers requests: DuckDB's own threads would keep memory of their own.
-_SMALL: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "128MB"}
+# A worker looks for one row now and then, beside requests: threads of DuckDB's would keep memory of their own, and
+# fetching ahead it would hold whole columns of a merged part.
+_SMALL = "SET threads = 1; SET memory_limit = '128MB'; SET disable_parquet_prefetching = true"
 
 
 def find(layout: Layout, prediction_id: str, *, asked_by: str | None = None) -> dict[str, Any]:
@@ -77,8 +78,8 @@ def _parts(layout: Layout, day: str, prediction_id: str) -> list[Path]:
 def _read(parts: list[Path], prediction_id: str) -> dict[str, Any] | None:
     if not parts:
         return None
-    with duckdb.connect(config=_SMALL) as con:
-        con.execute("SET TimeZone = 'UTC'")
+    with duckdb.connect() as con:
+        con.execute(f"SET TimeZone = 'UTC'; {_SMALL}")
         for i in range(0, len(parts), _AT_ONCE):
             cursor = con.execute(
                 "SELECT * FROM read_parquet($parts, union_by_name = true) WHERE prediction_id = $id",
