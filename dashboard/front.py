@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from core.addresses import client_address, host_name
+from core.pieces import PIECE, send_in_pieces
 from dashboard.session import Session
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Front:
             if message["type"] == "http.response.start":
                 given = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(h for h in headers if h[0] not in given)]
+            elif len(message.get("body", b"")) > PIECE:
+                await send_in_pieces(send, message)
+                return
             await send(message)
 
         refusal = self._refusal(connection, state)

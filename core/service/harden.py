@@ -24,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from core.addresses import client_address, host_name
 from core.errors import InvalidRequest, PunctualError, TimedOut
 from core.logs import correlation_id
+from core.pieces import PIECE, send_in_pieces
 from core.service.access import Endpoint, bounded, guarded
 from core.service.deadlines import Deadlines
 from core.service.problems import error_response, unexpected_response
@@ -124,6 +125,9 @@ class Harden:
                 status = message["status"]
                 deadline.lift()
                 message["headers"] = [*message["headers"], *headers]
+            elif len(message.get("body", b"")) > PIECE:
+                await send_in_pieces(send, message)
+                return
             await send(message)
 
         self._metrics.begun()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from uvicorn import Config, Server
 
+from core.pieces import send_in_pieces
 from core.protocol import BoundedHttp
 from tests.conftest import free_port
+from tests.stores.test_guarded_redis import certificate
 
 SECONDS = 0.3
 PATIENCE = 20.0
@@ -37,16 +42,15 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     body = LARGE if scope["path"].startswith("/large") else b"ok"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     if scope["path"] == "/large-in-pieces":
-        for first in range(0, len(body), 65_536):
-            await send({"type": "http.response.body", "body": body[first : first + 65_536], "more_body": True})
-        body = b""
-    await send({"type": "http.response.body", "body": body})
+        await send_in_pieces(send, {"type": "http.response.body", "body": body})
+    else:
+        await send({"type": "http.response.body", "body": body})
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+@contextmanager
+def served(**more: Any) -> Iterator[int]:
     number = free_port()
-    options: dict[str, Any] = {"http": Hasty, "ws": "none", "lifespan": "off", "log_config": None}
+    options: dict[str, Any] = {"http": Hasty, "ws": "none", "lifespan": "off", "log_config": None, **more}
     server = Server(Config(app, port=number, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -54,15 +58,21 @@ def port() -> Iterator[int]:
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    # A first connection makes uvicorn's loggers: not while pytest goes through all there are, as before each test.
-    with socket.create_connection(("127.0.0.1", number), timeout=PATIENCE) as first:
-        first.sendall(HEAD + b"connection: close\r\n\r\n")
-        assert b" 200 " in said(first)
     try:
         yield number
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with served() as number:
+        # A first connection makes uvicorn's loggers: not while pytest goes through all there are, as before each test.
+        with socket.create_connection(("127.0.0.1", number), timeout=PATIENCE) as first:
+            first.sendall(HEAD + b"connection: close\r\n\r\n")
+            assert b" 200 " in said(first)
+        yield number
 
 
 @pytest.fixture
@@ -164,3 +174,17 @@ def test_an_answer_that_nobody_takes_is_given_up(connection: socket.socket, path
     connection.sendall(b"GET " + path + b" HTTP/1.1\r\nhost: here\r\n" + header + b"\r\n")
     time.sleep(4 * SECONDS)
     assert take(connection, pause=0) < len(LARGE)
+
+
+def test_over_tls_too_it_is_the_pace_that_counts(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    context = ssl.create_default_context(cafile=cert)
+    taken = {}
+    with served(ssl_certfile=cert, ssl_keyfile=key) as port:
+        for wait in (0.0, 4 * SECONDS):
+            plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+                connection.sendall(b"GET /large-in-pieces HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+                time.sleep(wait)
+                taken[wait] = take(connection, pause=0.0 if wait else 0.05)
+    assert taken[0.0] > len(LARGE) > taken[4 * SECONDS]
