@@ -37,9 +37,6 @@ class Deadlines:
             self._loop = loop
             self._timer = loop.call_at(deadline.due, self._look, loop)
 
-    def _leave(self, deadline: Deadline) -> None:
-        self._under_way.pop(deadline, None)
-
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         for deadline in list(self._under_way):
@@ -53,10 +50,10 @@ class Deadlines:
 class Deadline:
     """One of them, of the task that enters it."""
 
-    __slots__ = ("_cancelling", "_deadlines", "_expired", "_task", "due")
+    __slots__ = ("_cancelling", "_deadlines", "_expired", "_task", "_under_way", "due")
 
     def __init__(self, deadlines: Deadlines) -> None:
-        self._deadlines = deadlines
+        self._deadlines, self._under_way = deadlines, deadlines._under_way
         self._expired = False
         self.due = 0.0
 
@@ -70,11 +67,11 @@ class Deadline:
 
     def lift(self) -> None:
         """Let what is under way take as long as it likes from now on."""
-        self._deadlines._leave(self)
+        self._under_way.pop(self, None)
 
     def renew(self) -> None:
         """Give it the whole time once more, from now on."""
-        self._deadlines._leave(self)  # to stand behind those that began meanwhile
+        self._under_way.pop(self, None)  # to stand behind those that began meanwhile
         self._deadlines._enter(self)
 
     def expire(self) -> None:
@@ -85,7 +82,7 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._deadlines._leave(self)
+        self._under_way.pop(self, None)
         # A cancellation by somebody else, which came meanwhile, is no timeout: so has asyncio.timeout it.
         if self._expired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise TimeoutError from error

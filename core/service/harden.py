@@ -155,7 +155,9 @@ class Harden:
             self._check_host(host, path)
         if not path.startswith("/health"):  # a probe must see how we are, whoever else asks how often
             await self.app.state.limiter.admit_address(address)
-        pages = self._pages if b"origin" in scope["punctual.given"] else None
+        pages = self._pages
+        if pages is not None and b"origin" not in scope["punctual.given"]:
+            pages = None
         endpoint = self._direct.get((scope["method"], path))
         try:
             with scope["punctual.deadline"]:
