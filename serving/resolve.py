@@ -67,7 +67,7 @@ def needs(repo: FeatureRepo, store: FeatureStore) -> Needs:
     odfvs = {view.name: view for view in store.list_on_demand_feature_views()}
     on_demand = tuple(odfvs[p.name] for p in service.feature_view_projections if p.name in odfvs)
     reading = _with_sources(service, on_demand)
-    types: dict[str, ValueType] = {entity.join_key: entity.value_type}
+    types: dict[str, ValueType] = {entity.join_key: _type_of(entity, store)}
     for projection in reading.feature_view_projections:
         if projection.name in odfvs:
             continue
@@ -83,6 +83,15 @@ def needs(repo: FeatureRepo, store: FeatureStore) -> Needs:
             types.setdefault(name, carried[name][1])
     lookups = {name: carried[name][0] for name in types if name in carried and name != entity.join_key}
     return Needs(service, reading, (entity.join_key,), types, lookups, on_demand)
+
+
+def _type_of(entity: Any, store: FeatureStore) -> ValueType:
+    """Return the type of an entity's join key; one that declares none has that of the views that are keyed by it."""
+    if entity.value_type is not ValueType.UNKNOWN:
+        return entity.value_type
+    columns = (column for view in store.list_feature_views() for column in view.entity_columns)
+    found = (column.dtype.to_value_type() for column in columns if column.name == entity.join_key)
+    return next(found, ValueType.UNKNOWN)
 
 
 def _with_sources(service: FeatureService, on_demand: Sequence[Any]) -> FeatureService:
