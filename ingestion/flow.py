@@ -22,11 +22,10 @@ from core.clock import SystemClock
 from core.errors import ServiceUnavailable, Unavailable
 from core.jobs import CRASHED, Work, carried_out, words
 from core.notify import Message
-from ingestion.flow_runs import FlowRuns, audit_line
+from ingestion.flow_runs import FlowRuns
 
 if TYPE_CHECKING:
     from core.answers import JobView
-    from core.auth import Accounts
     from core.notify import Notifier
     from ingestion.steps import Steps
 
@@ -52,9 +51,7 @@ class Flow:
     prediction : callable
         Gives a client of the prediction service.
     runs : FlowRuns
-        Where runs are recorded.
-    accounts : Accounts
-        Where the audit record goes.
+        Where runs are recorded, with the audit record of how each ended.
     notifier : Notifier
         Who is told at the end.
     """
@@ -66,14 +63,12 @@ class Flow:
         training: Callable[[], TrainingClient],
         prediction: Callable[[], PredictionClient],
         runs: FlowRuns,
-        accounts: Accounts,
         notifier: Notifier,
     ) -> None:
         self._steps = steps
         self._training = training
         self._prediction = prediction
         self._runs = runs
-        self._accounts = accounts
         self._notifier = notifier
 
     def run(self, work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -125,9 +120,9 @@ class Flow:
 
     def _advance(self, work: Work, trigger: str, facts: dict[str, Any]) -> None:
         steps = self._steps
-        window, unfinished = self._try(work, "plan", lambda: (steps.plan({}), self._unfinished(work.id)))
+        window, nothing = self._try(work, "plan", lambda: self._plan(work.id, trigger))
         facts["window"] = window
-        if window is None and trigger == "schedule" and not unfinished:
+        if nothing:
             facts["outcome"] = "nothing new"
             return
         if window is not None:
@@ -145,10 +140,16 @@ class Flow:
         facts["outcome"] = "promoted" if trained["promoted"] else "waits" if trained["waits"] else "kept"
         facts["serving"] = self._try(work, "reload", lambda: self._reload(work, trained))
 
-    def _unfinished(self, run_id: str) -> bool:
-        """Whether there is something to go on with: a window that waits for its validation, or a run that stopped."""
+    def _plan(self, run_id: str, trigger: str) -> tuple[str | None, bool]:
+        """Return the window to import, and whether there is nothing to do at all.
+
+        That is for a schedule alone, and where nothing waits to be gone on with: a window, or a run that stopped.
+        """
+        window = self._steps.plan({})
+        if window is not None or trigger != "schedule" or self._steps.waits():
+            return window, False
         before = next((run for run in self._runs.latest(2) if run["id"] != run_id), None)
-        return self._steps.waits() or (before is not None and before["status"] != "done")
+        return None, before is None or before["status"] == "done"
 
     def _try(self, work: Work, name: str, function: Callable[[], _Result]) -> _Result:
         return work.step(name, function, attempts=self._steps.attempts, pause=self._steps.pause)
@@ -196,11 +197,7 @@ class Flow:
             return serving
 
     def _end(self, work: Work, status: str, facts: dict[str, Any]) -> None:
-        def record() -> None:
-            run = self._runs.end(work.id, status, facts)
-            self._accounts.audit(work.actor, "flow", work.id, status, detail=audit_line(run))
-
-        self._try(work, "record", record)
+        self._try(work, "record", lambda: self._runs.end(work.id, status, facts))
         work.step("notify", lambda: self._notifier.send(_message(work.id, work.actor, status, facts)))
 
 

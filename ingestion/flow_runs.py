@@ -11,6 +11,8 @@ from core.clock import SystemClock
 from core.tables import FlowRun
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from core.database import Database
 
 
@@ -42,8 +44,8 @@ class FlowRuns:
                     FlowRun(id=run_id, trigger=trigger, actor=actor, started_at=now, status="running", result={})
                 )
 
-    def end(self, run_id: str, status: str, facts: dict[str, Any]) -> dict[str, Any]:
-        """Note how a run has ended, and return its row.
+    def end(self, run_id: str, status: str, facts: dict[str, Any]) -> None:
+        """Note how a run has ended, with an audit record.
 
         Parameters
         ----------
@@ -56,10 +58,9 @@ class FlowRuns:
         """
         with self._database.session() as session:
             run = session.get_one(FlowRun, run_id)
-            run.ended_at, run.status, run.result = SystemClock().now(), status, facts
             run.data_version = facts.get("data_version")
             run.model_version = facts.get("model_version")
-            return as_dict(run)
+            _ended(session, run, status, facts)
 
     def stopped(self, run_id: str, status: str, facts: dict[str, Any]) -> dict[str, Any] | None:
         """Note that a run was stopped from outside, with an audit record, and return its row.
@@ -77,11 +78,7 @@ class FlowRuns:
             run = session.get(FlowRun, run_id)
             if run is None or run.status != "running":
                 return None
-            run.ended_at, run.status, run.result = SystemClock().now(), status, facts
-            row = as_dict(run)
-            # Both or neither: this is not done again once the run is over.
-            record(session, run.actor, "flow", run_id, status, detail=audit_line(row))
-            return row
+            return _ended(session, run, status, facts)
 
     def again(self, run_id: str) -> None:
         """Note that a run goes on, retried."""
@@ -97,13 +94,21 @@ class FlowRuns:
             return [as_dict(run) for run in found]
 
 
+def _ended(session: Session, run: FlowRun, status: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """End a run in a transaction, with its audit record: both are there or neither is. Return its row."""
+    run.ended_at, run.status, run.result = SystemClock().now(), status, facts
+    row = as_dict(run)
+    record(session, run.actor, "flow", run.id, status, detail=_audit_line(row))
+    return row
+
+
 def as_dict(run: FlowRun) -> dict[str, Any]:
     """Return a run as plain data."""
     names = ("id", "trigger", "actor", "started_at", "ended_at", "status", "data_version", "model_version", "result")
     return {name: getattr(run, name) for name in names}
 
 
-def audit_line(run: dict[str, Any]) -> dict[str, Any]:
+def _audit_line(run: dict[str, Any]) -> dict[str, Any]:
     """Return what the audit log says of a run: trigger, data, model and outcome."""
     result = run["result"]
     return {

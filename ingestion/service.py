@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from starlette.types import ASGIApp
 
-from core.auth import Accounts
 from core.auth.routes import add_auth_routes
 from core.client import PredictionClient, TrainingClient
 from core.database import database
@@ -54,7 +53,6 @@ class Service:
             training=self.training,
             prediction=lambda: PredictionClient.local(settings, repo.layout),
             runs=self.runs,
-            accounts=Accounts(self.database, settings, repo.layout),
             notifier=Notifier(settings),
         )
         self.jobs.register(

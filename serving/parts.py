@@ -165,11 +165,14 @@ def _make_part(folder: Path, kind: Kind, path: Path) -> None:
     try:
         write_part(folder, kind, lines, by)
     except _NO_ROWS as error:
-        readable = [line for line in lines if _is_readable(kind, line)]
-        if len(readable) < len(lines):
+        readable: list[bytes] = []
+        others: list[bytes] = []
+        for line in lines:
+            (readable if _is_readable(kind, line) else others).append(line)
+        if others:
             log.error("lines of the log cannot be read", extra={"path": str(path), "error": repr(error)})
             with atomic_path(path.with_suffix(_UNREADABLE)) as kept:
-                kept.write_bytes(b"\n".join(line for line in lines if line not in readable))
+                kept.write_bytes(b"\n".join(others))
         if readable:
             write_part(folder, kind, readable, by)
     path.unlink()

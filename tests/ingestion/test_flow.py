@@ -236,7 +236,6 @@ def test_a_run_that_takes_its_process_with_it_each_time_has_failed_and_is_told_o
                 training=lambda: TrainingClient.local(flows.settings, flows.repo.layout),
                 prediction=lambda: PredictionClient.local(flows.settings, flows.repo.layout),
                 runs=FlowRuns(kept),
-                accounts=flows.keys.accounts,
                 notifier=Notifier(flows.settings),
             )
             flow.given_up(job["id"])
